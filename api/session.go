@@ -1,0 +1,277 @@
+package api
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	challenge      = `Bearer realm="midspan"`
+	maxSessionBody = 4 << 10
+	// A sign-in that fails is counted by address: loginBurst at once, then one
+	// each loginEvery. Bearer tokens are not limited so: behind one address a
+	// program with an old token would lock all others out, and a token of which
+	// New does not warn is not guessed over HTTP.
+	loginBurst   = 10
+	loginEvery   = 6 * time.Second
+	maxAddresses = 1000 // remembered at a time
+)
+
+// sessions admits requests by token, and knows the browsers that have signed
+// in. It holds hashes only: what leaks from memory opens nothing.
+type sessions struct {
+	tokens [][sha256.Size]byte
+	cookie string // name; its port keeps servers on one host apart, which cookies don't
+	max    int
+	idle   time.Duration
+
+	mu     sync.Mutex // guards everything below
+	held   map[[sha256.Size]byte]*session
+	logins map[string]*login // failures by address
+}
+
+// session is a browser that has signed in.
+type session struct {
+	key  [sha256.Size]byte
+	used time.Time
+	done chan struct{} // closed when it ends
+}
+
+// login is a token bucket that was last filled at a time.
+type login struct {
+	left float64
+	at   time.Time
+}
+
+func newSessions(cfg Config) *sessions {
+	_, port, _ := net.SplitHostPort(cfg.Listen)
+	s := &sessions{
+		cookie: "midspan-" + port, max: cfg.MaxSessions, idle: cfg.SessionIdle,
+		held:   make(map[[sha256.Size]byte]*session),
+		logins: make(map[string]*login),
+	}
+	for _, t := range cfg.Tokens {
+		s.tokens = append(s.tokens, sha256.Sum256([]byte(t)))
+	}
+	return s
+}
+
+// known compares with every token, in a time that tells nothing of them.
+func (s *sessions) known(token string) bool {
+	sum := sha256.Sum256([]byte(token))
+	ok := 0
+	for i := range s.tokens {
+		ok |= subtle.ConstantTimeCompare(sum[:], s.tokens[i][:])
+	}
+	return ok == 1
+}
+
+// authorized reports whether a request carries a token, or the cookie of a
+// session. A wrong token is not made good by a cookie.
+func (s *sessions) authorized(r *http.Request) bool {
+	if values := r.Header.Values("Authorization"); len(values) > 0 {
+		scheme, token, _ := strings.Cut(values[0], " ")
+		return len(values) == 1 && strings.EqualFold(scheme, "Bearer") && s.known(strings.TrimSpace(token))
+	}
+	return s.grant(r) != nil
+}
+
+// cookieName returns the cookie's name. Over TLS the browser itself sees to it
+// that no other host and no plain connection sets it.
+func (s *sessions) cookieName(r *http.Request) string {
+	if r.TLS != nil {
+		return "__Host-" + s.cookie
+	}
+	return s.cookie
+}
+
+// grant returns the session of a request that came by cookie, or nil.
+func (s *sessions) grant(r *http.Request) *session {
+	if len(s.tokens) == 0 || r.Header.Get("Authorization") != "" {
+		return nil
+	}
+	cookie, err := r.Cookie(s.cookieName(r))
+	if err != nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.held[sha256.Sum256([]byte(cookie.Value))]
+	if found == nil || !s.renew(found) {
+		return nil
+	}
+	return found
+}
+
+// touch keeps a session that a stream uses, and reports whether it still holds.
+func (s *sessions) touch(of *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held[of.key] == of && s.renew(of)
+}
+
+// renew is false for a session that has expired, which ends. s.mu is held.
+func (s *sessions) renew(of *session) bool {
+	now := time.Now()
+	if now.Sub(of.used) >= s.idle {
+		s.drop(of)
+		return false
+	}
+	of.used = now
+	return true
+}
+
+// drop ends a session. s.mu is held.
+func (s *sessions) drop(of *session) {
+	delete(s.held, of.key)
+	close(of.done)
+}
+
+// start makes a session and returns the cookie's value.
+func (s *sessions) start() string {
+	id := rand.Text()
+	made := &session{key: sha256.Sum256([]byte(id)), used: time.Now(), done: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.held) >= s.max {
+		var oldest *session
+		for _, have := range s.held {
+			if oldest == nil || have.used.Before(oldest.used) {
+				oldest = have
+			}
+		}
+		s.drop(oldest)
+	}
+	s.held[made.key] = made
+	return id
+}
+
+func (s *sessions) end(of *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[of.key] == of {
+		s.drop(of)
+	}
+}
+
+// attempt takes one sign-in from an address's allowance. It returns false when
+// none is left; give puts one back.
+func (s *sessions) attempt(address string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	l := s.logins[address]
+	if l == nil {
+		for other, have := range s.logins {
+			if now.Sub(have.at) >= loginBurst*loginEvery {
+				delete(s.logins, other)
+			}
+		}
+		// When so many addresses guess at once, newcomers share one allowance.
+		if len(s.logins) >= maxAddresses {
+			address = ""
+			l = s.logins[address]
+		}
+		if l == nil {
+			l = &login{left: loginBurst, at: now}
+			s.logins[address] = l
+		}
+	}
+	l.left = min(loginBurst, l.left+now.Sub(l.at).Seconds()/loginEvery.Seconds())
+	l.at = now
+	if l.left < 1 {
+		return false
+	}
+	l.left--
+	return true
+}
+
+// forgive forgets the failures of an address that knew the token.
+func (s *sessions) forgive(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.logins, address)
+}
+
+// addressOf returns what sign-ins are counted by: an IPv4 address, or the /64
+// of an IPv6 one, of which a single machine has all.
+func addressOf(r *http.Request) string {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return "?"
+	}
+	addr := at.Addr().Unmap().WithZone("")
+	if addr.Is6() {
+		if prefix, err := addr.Prefix(64); err == nil {
+			return prefix.String()
+		}
+	}
+	return addr.String()
+}
+
+// session signs a browser in, by token, or out.
+func (a *API) session(w http.ResponseWriter, r *http.Request) error {
+	if err := a.params(r).finish(); err != nil {
+		return err
+	}
+	if len(a.cfg.Tokens) == 0 {
+		return &problem{status: http.StatusNotFound, detail: "this server has no token, and needs no session"}
+	}
+	cookie := &http.Cookie{
+		Name: a.sessions.cookieName(r), Path: "/",
+		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+	}
+	if r.Method == http.MethodDelete {
+		if grant := a.sessions.grant(r); grant != nil {
+			a.sessions.end(grant)
+		}
+		cookie.MaxAge = -1
+		http.SetCookie(w, cookie)
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	token, err := tokenIn(w, r)
+	if err != nil {
+		return err
+	}
+	address := addressOf(r)
+	if !a.sessions.attempt(address) {
+		return &problem{status: http.StatusTooManyRequests, retryAfter: int(loginEvery / time.Second), detail: "too many sign-ins failed; wait a little"}
+	}
+	if !a.sessions.known(token) {
+		a.refused.Add(1)
+		w.Header().Set("WWW-Authenticate", challenge)
+		return &problem{status: http.StatusUnauthorized, parameter: "token", detail: "this is not the server's token"}
+	}
+	a.sessions.forgive(address)
+	cookie.Value = a.sessions.start()
+	http.SetCookie(w, cookie)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// tokenIn reads {"token":"…"}. Only JSON will do: a form of another site can't send it.
+func tokenIn(w http.ResponseWriter, r *http.Request) (string, error) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return "", &problem{status: http.StatusUnsupportedMediaType, detail: "send the token as application/json"}
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(10 * time.Second))
+	var body struct {
+		Token string `json:"token"`
+	}
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxSessionBody))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&body); err != nil || body.Token == "" || decoder.More() {
+		return "", invalid("token", `is missing: send {"token":"…"} in at most %d bytes`, maxSessionBody)
+	}
+	return body.Token, nil
+}

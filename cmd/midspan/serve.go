@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/midspan/midspan/api"
+	"github.com/midspan/midspan/internal/bridge"
+	"github.com/midspan/midspan/internal/eventlog"
+	"github.com/midspan/midspan/internal/forward"
+	"github.com/midspan/midspan/internal/otlpclient"
+	"github.com/midspan/midspan/internal/receiver"
+)
+
+type serveFlags struct {
+	listen      string
+	otlpGRPC    string
+	otlpHTTP    string
+	jaegerURL   string
+	tokenFile   string
+	insecure    bool
+	allowHosts  []string
+	data        string
+	ack         string
+	retainAge   time.Duration
+	retainBytes int64
+	maxBytes    int
+	maxRequests int
+	forward     []string
+	lostAfter   time.Duration
+}
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Take spans of any process and show them",
+		Long: `Take traces by OTLP from programs in any language and show them as activities:
+finished spans, and spans that are still open where their sender tells of them.
+
+With --data it is kept in one database in that folder, and a sender is answered
+when it is on disk: nothing that was acknowledged is lost by a crash, and every
+past moment can be asked for. Without it, up to 1,000,000 finished activities are
+held in 256 MiB of memory, and gone when the command ends.
+
+Environment:
+  MIDSPAN_TOKEN            admits readers and senders, as --token-file does
+  MIDSPAN_FORWARD_HEADERS  headers for --forward, as name=value,name=value with
+                           values in percent-encoding
+
+` + exitCodes,
+		Example: `  midspan serve
+  midspan serve --data /var/lib/midspan --retain-age 336h
+  midspan serve --data /var/lib/midspan --forward http://jaeger:4317
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 your-program
+  midspan serve --otlp-grpc 127.0.0.1:14317 --otlp-http 127.0.0.1:14318
+  midspan serve --otlp-http 0.0.0.0:4318 --token-file token`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runServe(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.listen, "listen", api.DefaultListen, "`address` of the dashboard and the API; port 0 takes any free one")
+	flags.StringVar(&f.otlpGRPC, "otlp-grpc", receiver.DefaultGRPC, "`address` that takes OTLP by gRPC")
+	flags.StringVar(&f.otlpHTTP, "otlp-http", receiver.DefaultHTTP, "`address` that takes OTLP by HTTP")
+	flags.StringVar(&f.data, "data", "", "keep what is taken in this `folder`, for the next start too")
+	flags.StringVar(&f.ack, "ack", "", "`level` at which a sender is answered: disk (the default with --data), when it is on stable storage, or memory")
+	flags.DurationVar(&f.retainAge, "retain-age", 0, "let finished activities go that ended longer ago; 0 keeps them")
+	flags.Int64Var(&f.retainBytes, "retain-bytes", 0, "let the oldest finished activities go when they take more bytes of --data; 0 keeps them")
+	flags.IntVar(&f.maxBytes, "max-request-bytes", receiver.DefaultMaxBytes, "largest OTLP request, as sent and as unpacked")
+	flags.IntVar(&f.maxRequests, "max-requests", receiver.DefaultMaxPending, "OTLP requests under way at a time; further ones are told to come again")
+	flags.StringArrayVar(&f.forward, "forward", nil, "send finished spans on to the OTLP endpoint at this `URL`, by gRPC with port 4317 or grpc://, else by HTTP; may be repeated")
+	flags.DurationVar(&f.lostAfter, "forward-lost-after", 0, "forward an activity that was LOST for so long, as a span that failed; a late end would then show twice")
+	flags.StringVar(&f.jaegerURL, "jaeger-url", "", "link activities to their traces in the Jaeger at this `URL`")
+	flags.StringVar(&f.tokenFile, "token-file", "", "admit only clients and senders with a token of this `file`, one a line")
+	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses beyond loopback without a token")
+	flags.StringArrayVar(&f.allowHosts, "allow-host", nil, "further `name` by which clients reach this server; may be repeated")
+	return cmd
+}
+
+func (f *serveFlags) check() error {
+	for _, a := range []struct{ flag, value, example string }{
+		{"--listen", f.listen, api.DefaultListen},
+		{"--otlp-grpc", f.otlpGRPC, receiver.DefaultGRPC},
+		{"--otlp-http", f.otlpHTTP, receiver.DefaultHTTP},
+	} {
+		if err := checkAddress(a.flag, a.value, a.example); err != nil {
+			return err
+		}
+	}
+	switch {
+	case f.maxBytes < 1 || f.maxBytes > receiver.MaxBytesLimit:
+		return usagef("--max-request-bytes is %d: give 1 to %d", f.maxBytes, receiver.MaxBytesLimit)
+	case f.maxRequests < 1:
+		return usagef("--max-requests is %d: give 1 or more", f.maxRequests)
+	case f.ack != "" && f.ack != eventlog.Disk.String() && f.ack != eventlog.Memory.String():
+		return usagef("--ack is %q: give disk or memory", f.ack)
+	case f.data == "" && f.ack == eventlog.Disk.String():
+		return usagef("--ack disk needs a folder: give --data")
+	case f.data == "" && f.retainBytes != 0:
+		return usagef("--retain-bytes is of what --data keeps: give a folder")
+	case f.lostAfter < 0:
+		return usagef("--forward-lost-after is %s: give a time above 0", f.lostAfter)
+	case f.lostAfter > 0 && len(f.forward) == 0:
+		return usagef("--forward-lost-after is of what --forward sends: give a URL")
+	case f.retainAge < 0 || f.retainBytes < 0:
+		return usagef("--retain-age and --retain-bytes must not be negative")
+	}
+	return nil
+}
+
+// storage says where what is taken is kept.
+func (f *serveFlags) storage() bridge.Storage {
+	s := bridge.Storage{Folder: f.data, Ack: eventlog.Disk, MaxAge: f.retainAge, MaxBytes: f.retainBytes}
+	if f.ack == eventlog.Memory.String() {
+		s.Ack = eventlog.Memory
+	}
+	return s
+}
+
+// forwardHeaders holds secrets, so it is no flag.
+const forwardHeaders = "MIDSPAN_FORWARD_HEADERS"
+
+// targets says where finished spans go on to.
+func (f *serveFlags) targets() (forward.Config, error) {
+	cfg := forward.Config{LostAfter: f.lostAfter}
+	headers := make(map[string]otlpclient.Secret)
+	if text := os.Getenv(forwardHeaders); text != "" {
+		for part := range strings.SplitSeq(text, ",") {
+			name, value, ok := strings.Cut(part, "=")
+			value, err := url.PathUnescape(strings.TrimSpace(value))
+			if name = strings.TrimSpace(name); !ok || name == "" || err != nil {
+				return cfg, usagef("%s: write it as name=value,name=value, with values in percent-encoding", forwardHeaders)
+			}
+			headers[name] = otlpclient.Secret(value)
+		}
+	}
+	for _, text := range f.forward {
+		target := otlpclient.Config{URL: text, Headers: headers}
+		if err := target.Check(); err != nil {
+			return cfg, usagef("--forward: %w", err)
+		}
+		cfg.Targets = append(cfg.Targets, forward.Target{URL: text, Headers: headers})
+	}
+	return cfg, nil
+}
+
+// checkAddress says how an address is written, when it is not.
+func checkAddress(flag, value, example string) error {
+	_, port, err := net.SplitHostPort(value)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return usagef("%s is %q: write it as host:port, for example %s, with port 0 for any free one", flag, value, example)
+	}
+	return nil
+}
+
+func runServe(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	tokens, err := readTokens(f.tokenFile)
+	if err != nil {
+		return err
+	}
+	to, err := f.targets()
+	if err != nil {
+		return err
+	}
+	version, _ := buildVersion()
+	b, err := bridge.New(ctx, bridge.Config{
+		Listen: f.listen, OTLPGRPC: f.otlpGRPC, OTLPHTTP: f.otlpHTTP,
+		Tokens: tokens, Insecure: f.insecure, AllowHosts: f.allowHosts, JaegerURL: f.jaegerURL, Version: version,
+		Storage: f.storage(), Forward: to,
+		Receiver: receiver.Config{MaxBytes: f.maxBytes, MaxPending: f.maxRequests}, Logger: slog.New(slog.NewTextHandler(stderr, nil)),
+	})
+	if exposed, ok := errors.AsType[*bridge.ExposedError](err); ok {
+		return usagef("%w: give --token-file, take 127.0.0.1, or let everyone read and send by --insecure", exposed)
+	}
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("%w: choose another address by --listen, --otlp-grpc or --otlp-http, or port 0 for any free one", err)
+	}
+	if failed, ok := errors.AsType[*bridge.StorageError](err); ok {
+		return failed
+	}
+	if err != nil {
+		return &usageError{err}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	_, unsaid := fmt.Fprintf(stdout, "Watch it at %s\nSend OTLP to %s by gRPC, to http://%s by HTTP\n",
+		monitorURL(f.listen, b.Addr()), b.GRPCAddr(), b.HTTPAddr())
+	if unsaid != nil {
+		cancel()
+	}
+	return errors.Join(unsaid, b.Run(ctx))
+}

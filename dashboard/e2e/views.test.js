@@ -1,0 +1,304 @@
+// Hierarchy, Agents & threads, and the lists, as a reader uses them: some of it against a server that does
+// at once what a healthy one does rarely.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { launch, live, monitor, open } from './browser.js';
+import { activity, Fake } from './fake.js';
+
+const base = process.env.MIDSPAN_URL;
+let browser;
+
+before(async () => {
+  assert.ok(base, 'set MIDSPAN_URL to the address of a server');
+  browser = await launch();
+});
+after(() => browser?.close());
+
+async function start(t, search, { fake = null, ...options } = {}) {
+  const opened = await open(browser, options);
+  t.after(async () => {
+    await opened.context.close();
+    assert.deepEqual(opened.complaints, []);
+  });
+  if (fake !== null) await fake.install(opened.page);
+  await opened.page.goto(monitor(base, search));
+  await opened.page.locator('.live[data-phase="live"]').waitFor();
+  return opened.page;
+}
+
+const search = (page) => new URL(page.url()).search;
+const idOf = (n) => activity(n).activity_id;
+const ago = (ms) => new Date(Date.now() - ms).toISOString();
+const begun = (ms, more = {}) => ({ planned_at: ago(ms), started_at: ago(ms), ...more });
+const ended = (from, to, more = {}) => ({
+  ...begun(from),
+  ended_at: ago(to),
+  state: 'COMPLETED',
+  duration_ms: from - to,
+  ...more,
+});
+const row = (page, n) => page.locator(`main [data-id="${idOf(n)}"]`);
+
+test('hierarchy: a folded parent tells of the failures below it, and its children come when it is opened', async (t) => {
+  const fake = new Fake();
+  fake.activities = [
+    activity(1, ended(60_000, 10_000, { name: 'root' })),
+    activity(2, ended(50_000, 20_000, { name: 'middle', parent_id: idOf(1) })),
+    activity(3, ended(40_000, 30_000, { name: 'good leaf', parent_id: idOf(2) })),
+    activity(4, ended(40_000, 30_000, { name: 'bad leaf', parent_id: idOf(2), state: 'FAILED' })),
+    activity(5, ended(90_000, 80_000, { name: 'older root' })),
+  ];
+  const page = await start(t, '?view=hierarchy', { fake });
+  await row(page, 1).locator('[data-state="FAILED"]').getByText('1', { exact: true }).waitFor();
+  assert.equal(await page.locator('main [data-row]').count(), 2, 'all is folded');
+  assert.ok(fake.trees.some((asked) => /depth=0/.test(asked)));
+  assert.ok(!fake.trees.some((asked) => /root=/.test(asked)), 'children are not asked for unasked');
+
+  await row(page, 1).focus();
+  await page.keyboard.press('ArrowRight');
+  await row(page, 2).waitFor();
+  assert.ok(fake.trees.some((asked) => asked.includes(`root=${idOf(1)}`)));
+  assert.equal(await row(page, 1).getAttribute('aria-expanded'), 'true');
+  await page.keyboard.press('ArrowRight');
+  await page.waitForFunction((id) => document.activeElement.dataset.id === id, idOf(2));
+  await page.keyboard.press('ArrowRight');
+  await row(page, 4).waitFor();
+  assert.equal(await row(page, 3).getAttribute('aria-level'), '3');
+  await page.keyboard.press('ArrowLeft');
+  await row(page, 4).waitFor({ state: 'detached' });
+  await page.keyboard.press('ArrowLeft');
+  await page.waitForFunction((id) => document.activeElement.dataset.id === id, idOf(1));
+  await page.keyboard.press('End');
+  await page.waitForFunction((id) => document.activeElement.dataset.id === id, idOf(5));
+  await page.keyboard.press('Enter');
+  await page.locator('aside h2', { hasText: 'older root' }).waitFor();
+});
+
+test('hierarchy: neither a late parent nor new roots move what the reader looks at', async (t) => {
+  const fake = new Fake();
+  for (let n = 1; n <= 120; n++) fake.activities.unshift(activity(n, ended(500_000 - n * 1_000, 1_000)));
+  const page = await start(t, '?view=hierarchy', { fake });
+  await page.locator('main [data-row]').first().waitFor();
+  await page.locator('main [data-list]').evaluate((e) => (e.scrollTop = 45 * 30));
+  await row(page, 70).waitFor();
+  const place = () => row(page, 70).evaluate((e) => Math.round(e.getBoundingClientRect().top));
+  const before = await place();
+  // A child whose parent has not been seen, then a root; both above what is in sight.
+  fake.send(activity(500, begun(100, { parent_id: idOf(501) })));
+  fake.send(activity(600, begun(50)));
+  await page.locator('button.fresh').waitFor();
+  assert.equal(await place(), before);
+  fake.send(activity(501, begun(900, { name: 'late parent' })));
+  fake.send(activity(601, begun(10)));
+  await page.locator('button.fresh', { hasText: '3' }).waitFor();
+  assert.equal(await place(), before);
+  await page.locator('button.fresh').click();
+  await row(page, 501).locator('b', { hasText: 'late parent' }).waitFor();
+  await row(page, 501).locator('button').click();
+  assert.equal(await row(page, 500).getAttribute('aria-level'), '2');
+});
+
+test('hierarchy: states are live, and a search shows what matches with all above it', async (t) => {
+  const fake = new Fake();
+  fake.activities = [
+    activity(1, begun(9_000, { name: 'root' })),
+    activity(2, begun(8_000, { name: 'needle', parent_id: idOf(1) })),
+    activity(3, ended(7_000, 6_000, { name: 'other' })),
+  ];
+  const page = await start(t, '?view=hierarchy', { fake });
+  // What is live stands open.
+  await row(page, 2).waitFor();
+  fake.send(activity(2, ended(8_000, 0, { name: 'needle', parent_id: idOf(1), state: 'FAILED' })), 'failed');
+  await page.locator(`main [data-id="${idOf(2)}"][data-state="FAILED"]`).waitFor();
+  await row(page, 1).locator('.count[data-state="FAILED"]').waitFor();
+  await page.keyboard.press('/');
+  await page.keyboard.type('needle');
+  await row(page, 3).waitFor({ state: 'detached' });
+  assert.equal(await page.locator('main [data-row]').count(), 2);
+  assert.match(await row(page, 1).getAttribute('class'), /dim/);
+  await page.getByText('1 match, with all above them').waitFor();
+});
+
+test('hierarchy of the running system: roots, their children, the number of what lies below', async (t) => {
+  const page = await start(t, '?view=hierarchy');
+  await live(page);
+  const closed = page.locator('main [data-row][aria-expanded="false"][data-state="COMPLETED"]').first();
+  const id = await closed.getAttribute('data-id');
+  await page.locator(`main [data-id="${id}"]`).focus();
+  await page.keyboard.press('ArrowRight');
+  await page.locator(`main [data-id="${id}"][aria-expanded="true"]`).waitFor();
+  const tree = await (await page.request.get(new URL(`/activity/tree?root=${id}&depth=1`, base).href)).json();
+  const [root] = tree.roots;
+  for (const child of root.children.slice(0, 5)) {
+    await page.locator(`main [data-id="${child.activity_id}"][aria-level="2"]`).waitFor();
+  }
+});
+
+test('agents: what each does now, its bars, and idle as idle', async (t) => {
+  const fake = new Fake();
+  fake.activities = [
+    activity(
+      1,
+      begun(4_000, { name: 'long work', agent: 'atlas', usual_ms: 1_000, what_its_doing: 'reading' }),
+    ),
+    activity(2, ended(20_000, 10_000, { name: 'past', agent: 'borealis' })),
+    activity(3, ended(9_000, 8_000, { name: 'broken', agent: 'borealis', state: 'FAILED' })),
+    activity(4, begun(3_000, { name: 'in a thread', thread_id: 'run-7', thread_name: 'worker 7' })),
+  ];
+  const page = await start(t, '?view=agents', { fake });
+  const lane = (name) => page.locator('main li').filter({ has: page.getByText(name, { exact: true }) });
+  await lane('atlas').getByText('long work').waitFor();
+  await lane('atlas')
+    .getByText(/times the usual 1/)
+    .waitFor();
+  await lane('borealis')
+    .getByText(/^idle for/)
+    .waitFor();
+  await lane('borealis').locator('path[data-bar="FAILED"]').waitFor({ state: 'attached' });
+  const bar = lane('atlas').locator('path[data-bar="IN_PROGRESS"]');
+  const drawn = await bar.getAttribute('d');
+  await page.waitForFunction(
+    (was) => document.querySelector('path[data-bar="IN_PROGRESS"]').getAttribute('d') !== was,
+    drawn,
+  );
+
+  // A click on a bar opens what it stands for.
+  const box = await lane('atlas').locator('[data-lane]').boundingBox();
+  await page.mouse.click(box.x + box.width - 4, box.y + 9);
+  await page.locator('aside h2', { hasText: 'long work' }).waitFor();
+  await page.keyboard.press('Escape');
+
+  fake.send(activity(1, ended(4_000, 0, { name: 'long work', agent: 'atlas' })), 'completed');
+  await page.mouse.move(5, 5);
+  await lane('atlas')
+    .getByText(/^idle for/)
+    .waitFor();
+
+  await page.getByRole('button', { name: 'Threads' }).click();
+  await lane('worker 7').getByText('in a thread').waitFor();
+  assert.equal(await page.getByText('borealis').count(), 0);
+  await lane('worker 7').locator('a.who').click();
+  await page.waitForFunction(() => location.search.includes('view=feed'));
+  assert.equal(new URLSearchParams(search(page)).get('q'), 'thread:run-7');
+  await page.locator('main [data-row]', { hasText: 'in a thread' }).waitFor();
+});
+
+test('agents of the running system have lanes, on the overview and in the view', async (t) => {
+  const page = await start(t, '?view=agents');
+  await live(page);
+  const { activities } = await (await page.request.get(new URL('/activity/all?limit=300', base).href)).json();
+  const agents = new Set(activities.map((a) => a.agent).filter((agent) => agent !== null));
+  assert.ok(agents.size > 0, 'the system has agents');
+  for (const agent of agents) await page.locator(`[data-lane="agent:${agent}"]`).waitFor();
+  await page.locator('path[data-bar]').first().waitFor({ state: 'attached' });
+  await page.keyboard.press('g');
+  await page.keyboard.press('o');
+  const [agent] = agents;
+  await page
+    .getByRole('list', { name: /^Agents,/ })
+    .getByText(agent, { exact: true })
+    .waitFor();
+});
+
+test('on a phone the views beyond the tabs stand behind the last', async (t) => {
+  const page = await start(t, '', { width: 390, height: 844, hasTouch: true });
+  const more = page.locator('nav').getByRole('button', { name: 'More', exact: true });
+  await more.tap();
+  await page.getByRole('link', { name: 'Agents & threads', exact: true }).tap();
+  assert.equal(search(page), '?view=agents');
+  await page.locator('.more').waitFor({ state: 'hidden' });
+  await more.tap();
+  await page.keyboard.press('Escape');
+  await page.locator('.more').waitFor({ state: 'hidden' });
+});
+
+test('decisions: what was chosen, why, how it turned out, and what it led to', async (t) => {
+  const fake = new Fake();
+  const parent = { parent_id: idOf(1) };
+  const chosen = {
+    type: 'decision',
+    decision: { choice: 'canary', confidence: 0.8, reasoning: 'few errors', alternatives: ['canary', 'all'] },
+  };
+  fake.activities = [
+    activity(1, begun(60_000, { name: 'deploy' })),
+    activity(2, ended(50_000, 40_000, { name: 'choose strategy', ...parent, ...chosen })),
+    activity(3, ended(30_000, 20_000, { name: 'roll out', ...parent })),
+    activity(4, begun(10_000, { name: 'watch', ...parent })),
+    activity(5, begun(1_000, { name: 'next choice', ...parent, type: 'decision' })),
+  ];
+  const page = await start(t, '?view=decisions', { fake });
+  const then = page.locator(`[data-then="${idOf(2)}"]`);
+  await then.getByText('In progress').first().waitFor();
+  await then.getByText('roll out').waitFor();
+  await page.locator(`[data-then="${idOf(5)}"]`, { hasText: 'Nothing followed yet.' }).waitFor();
+  fake.send(activity(4, ended(10_000, 0, { name: 'watch', ...parent, state: 'FAILED' })), 'failed');
+  await then.locator('.word[data-state="FAILED"]').waitFor();
+  await then.getByText('watch').click();
+  await page.locator('aside h2', { hasText: 'watch' }).waitFor();
+});
+
+test('failures: a group shows its stack, when it was first and last seen, and each of it', async (t) => {
+  const fake = new Fake();
+  const bad = (n, from, message, stack = null) =>
+    activity(n, ended(from, from - 1_000, { state: 'FAILED', error: { type: 'io', message, stack } }));
+  fake.activities = [
+    bad(1, 90_000, 'shard 1 is full', 'at write (disk.go:7)'),
+    bad(2, 60_000, 'shard 2 is full', 'at write (disk.go:9)'),
+    bad(3, 5_000, 'timed out'),
+  ];
+  const page = await start(t, '?view=failures', { fake });
+  await page.locator('main [data-row]', { hasText: 'timed out' }).waitFor();
+  await page.getByText('No stack recorded.').waitFor();
+  await page.locator('main [data-row]', { hasText: 'shard 2 is full' }).click();
+  await page.locator('[data-stack]', { hasText: 'disk.go:9' }).waitFor();
+  const detail = page.getByRole('group', { name: 'The chosen group of failures' });
+  await detail.getByText('2 times').waitFor();
+  assert.equal(await detail.locator('[data-row]').count(), 2);
+  await detail.locator('[data-row]').first().click();
+  await page.locator('aside p', { hasText: 'shard 2 is full' }).waitFor();
+});
+
+test('overview: what is in flight stays in sight, and counts follow the search', async (t) => {
+  const fake = new Fake();
+  fake.activities = [activity(1, begun(30_000, { name: 'long haul' }))];
+  fake.statistics = (params) => ({ total: params.has('q') ? 7 : 99, active: 1 });
+  const page = await start(t, '', { fake });
+  const pinned = page.locator('[data-flight] [data-row]', { hasText: 'long haul' });
+  await pinned.waitFor();
+  for (let n = 10; n < 60; n++) fake.send(activity(n, ended(10, 5, { name: `statement ${n}` })), 'completed');
+  await page.locator('.feed [data-list] [data-row]', { hasText: 'statement 59' }).waitFor();
+  await pinned.waitFor();
+  await page.locator('.chip.all b', { hasText: '99' }).waitFor();
+  await page.locator('[data-search]').fill('statement');
+  await page.locator('.chip.all b', { hasText: '7' }).waitFor();
+  await pinned.waitFor({ state: 'detached' });
+  await page.locator('[data-search]').fill('');
+  await page.locator('.chip.all b', { hasText: '99' }).waitFor();
+});
+
+test('the drawer: what was planned, history, links, attributes to be searched and copied', async (t) => {
+  const fake = new Fake();
+  const attributes = Object.fromEntries([...'abcdefgh'].map((key, i) => [`key.${key}`, `value ${i}`]));
+  fake.activities = [
+    activity(
+      1,
+      ended(9_000, 8_000, { name: 'never planned', attributes, links: [{ activity_id: idOf(2) }] }),
+    ),
+    activity(2, ended(9_000, 8_000, { name: 'linked', wait_ms: 5, result: { done: [1, 2] } })),
+  ];
+  const page = await start(t, `?view=feed&sel=${idOf(1)}`, {
+    fake,
+    permissions: ['clipboard-write', 'clipboard-read'],
+  });
+  const aside = page.locator('aside');
+  await aside.getByText('key.h').waitFor();
+  assert.equal(await aside.locator('dt', { hasText: /^Planned$/ }).count(), 0);
+  await aside.locator('[data-attributes]').fill('VALUE 3');
+  await aside.getByText('key.h').waitFor({ state: 'detached' });
+  await aside.getByRole('button', { name: 'Copy the value of key.d' }).click();
+  await page.getByText('Value copied.').waitFor();
+  await aside.locator('[data-links] a', { hasText: 'linked' }).click();
+  await aside.locator('h2', { hasText: 'linked' }).waitFor();
+  await aside.locator('dt', { hasText: /^Planned$/ }).waitFor();
+  assert.match(await aside.locator('pre').innerText(), /"done": \[\n\s+1,/);
+});

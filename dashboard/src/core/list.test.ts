@@ -1,0 +1,76 @@
+import { describe, expect, it } from 'vitest';
+import { compile, narrows, parse } from './filters';
+import { List } from './list';
+import { Store } from './store';
+import { activity, type State } from './wire';
+
+function storeOf(names: string[]): Store {
+  const store = new Store();
+  store.reset('log');
+  names.forEach((name, n) => put(store, n, name, n + 1));
+  store.settle();
+  return store;
+}
+
+function put(store: Store, n: number, name: string, seq: number): void {
+  const made = activity({
+    activity_id: `${'a'.repeat(32)}-${String(n).padStart(16, '0')}`,
+    state: 'COMPLETED',
+    name,
+    planned_at: `2026-11-23T10:00:${String(n).padStart(2, '0')}Z`,
+  });
+  if (made === null) throw new Error('no activity');
+  store.apply({ kind: 'change', snapshot: false, logId: 'log', seq, activity: made });
+}
+
+const names = (list: List) => {
+  const rows = list.read();
+  return Array.from({ length: rows.length }, (_, i) => rows.at(i)?.a.name);
+};
+
+describe('a search that is typed on', () => {
+  const none: ReadonlySet<State> = new Set();
+
+  it('does not judge again what was not found before', () => {
+    const list = new List(storeOf(['order 71', 'order 72', 'parcel 7']));
+    const judged: string[] = [];
+    const test = (q: string) => {
+      const found = compile(none, parse(q), new Set());
+      return (a: Parameters<NonNullable<typeof found>>[0]) => {
+        judged.push(a.name);
+        return found?.(a) ?? true;
+      };
+    };
+    list.filter(test('order'));
+    expect(names(list)).toEqual(['order 72', 'order 71']);
+    judged.length = 0;
+    list.filter(test('order 71'), true);
+    expect(names(list)).toEqual(['order 71']);
+    expect(judged).toEqual(['order 72', 'order 71']);
+  });
+
+  it('finds a row that has changed since', () => {
+    const store = storeOf(['order 71', 'parcel']);
+    const list = new List(store);
+    list.filter(compile(none, parse('order'), new Set()));
+    expect(names(list)).toEqual(['order 71']);
+    put(store, 1, 'order 712', 3);
+    store.settle();
+    list.filter(compile(none, parse('order 71'), new Set()), true);
+    expect(names(list)).toEqual(['order 712', 'order 71']);
+  });
+
+  it.each([
+    ['order', 'ord', true],
+    ['order 7', 'order', true],
+    ['ORDER', 'ord', true],
+    ['ord', 'order', false],
+    ['border', 'order', false],
+    ['order', '', false],
+    ['order type:decision', 'order', false],
+    ['order 7 type:decision', 'order type:decision', true],
+    ['order 7 duration>1s', 'order duration>1s', false],
+    ['order typo:', 'order', true],
+    ['order state:nothing', 'order', false],
+  ])('%s after %s', (next, before, want) => expect(narrows(parse(next), parse(before))).toBe(want));
+});

@@ -1,0 +1,101 @@
+// The feed: a store's rows, newest first, through a filter. While the reader is somewhere in the middle it
+// is frozen: what arrives is counted, and no row moves.
+import type { Test } from './filters';
+import type { Row, Store } from './store';
+
+export interface Rows {
+  length: number;
+  at(index: number): Row | undefined;
+}
+
+let tests = 0;
+
+function ofArray(list: Row[]): Rows {
+  return { length: list.length, at: (index) => list[index] };
+}
+
+export class List {
+  /** Rows that arrived since the list was frozen and pass the filter. */
+  fresh = 0;
+
+  private test: Test | null = null;
+  private testId = 0;
+  /** A test whose misses are misses of the present one too. */
+  private wider = -1;
+  private seen = -1;
+  private rows: Rows = ofArray([]);
+  private frozen: { list: Row[]; arrival: number } | null = null;
+
+  constructor(private readonly store: Store) {}
+
+  /** A null test passes everything. One that narrows passes nothing that the one before did not. */
+  filter(test: Test | null, narrows = false): void {
+    this.wider = narrows ? this.testId : -1;
+    this.test = test;
+    this.testId = ++tests;
+    this.seen = -1;
+    this.frozen = null;
+  }
+
+  /** Judges rows again: the test has learnt more about them. */
+  again(ids: Iterable<string>): void {
+    for (const id of ids) {
+      const row = this.store.rows.get(id);
+      if (row !== undefined) row.tried = 0;
+    }
+    this.seen = -1;
+  }
+
+  get isFrozen(): boolean {
+    return this.frozen !== null;
+  }
+
+  freeze(): void {
+    if (this.frozen !== null) return;
+    const rows = this.read();
+    const list: Row[] = [];
+    for (let i = 0; i < rows.length; i++) {
+      const row = rows.at(i);
+      if (row !== undefined) list.push(row);
+    }
+    this.frozen = { list, arrival: this.store.arrivals };
+    this.seen = -1;
+  }
+
+  thaw(): void {
+    this.frozen = null;
+    this.fresh = 0;
+    this.seen = -1;
+  }
+
+  read(): Rows {
+    if (this.seen === this.store.version) return this.rows;
+    this.seen = this.store.version;
+    const { order } = this.store;
+    if (this.frozen !== null) {
+      const { list, arrival } = this.frozen;
+      this.fresh = 0;
+      for (const row of order) if (row.arrival > arrival && this.passes(row)) this.fresh++;
+      this.rows = ofArray(list);
+    } else if (this.test === null) {
+      this.rows = { length: order.length, at: (index) => order[order.length - 1 - index] };
+    } else {
+      const list: Row[] = [];
+      for (let i = order.length - 1; i >= 0; i--) {
+        const row = order[i];
+        if (row !== undefined && this.passes(row)) list.push(row);
+      }
+      this.rows = ofArray(list);
+    }
+    return this.rows;
+  }
+
+  private passes(row: Row): boolean {
+    if (this.test === null) return true;
+    if (row.tried !== this.testId) {
+      row.hit = (row.tried !== this.wider || row.hit) && this.test(row.a);
+      row.tried = this.testId;
+    }
+    return row.hit;
+  }
+}

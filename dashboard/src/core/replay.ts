@@ -1,0 +1,194 @@
+// A store as it was at a moment, out of the store of now. What has ended before the moment stands as it is;
+// only what was open then, or began later, is worked out. So a seek is one pass over the rows, whatever the
+// number of changes between, and to go on from a moment costs what was open at it.
+import { begins, History, same, since } from './history';
+import { Store, type Follower, type Row } from './store';
+import { isFinal, type Activity } from './wire';
+
+/** Activities held that the store of now does not hold: the past that was asked for. */
+export const ARCHIVE = 20_000;
+
+const LIMITS = { rows: Infinity, list: 5_000 };
+
+export class Replay implements Follower {
+  readonly history: History;
+  /** The store as of the moment; a seek makes another one. */
+  store = new Store(LIMITS);
+  at = Infinity;
+  /** Activities looked at by the last seek or step: its cost. */
+  work = 0;
+  /** Activities of the archive let go to stay within the limit. */
+  dropped = 0;
+
+  private readonly archive = new Map<string, Activity>();
+  /** Of the activities that have begun, those that may still change. */
+  private readonly open = new Set<string>();
+  private seq = 0;
+  private running = false;
+
+  constructor(
+    private readonly live: Store,
+    private readonly limit = ARCHIVE,
+    versions?: number,
+  ) {
+    this.history = new History(versions);
+  }
+
+  /** Follows the store of now until the answer is called. */
+  start(): () => void {
+    return this.live.follow(this);
+  }
+
+  put(row: Row, was: Activity | null): void {
+    this.history.put(row, was);
+    const { id } = row.a;
+    const archived = was === null ? this.archive.get(id) : undefined;
+    if (archived !== undefined) {
+      this.archive.delete(id);
+      this.history.note(archived, row.a);
+    }
+    if (this.running && begins(row.a) <= this.at) this.open.add(id);
+  }
+
+  /** What now no longer holds, the moment that is shown still does. */
+  drop(row: Row): void {
+    this.history.drop(row);
+    this.open.delete(row.a.id);
+  }
+
+  reset(): void {
+    this.history.reset();
+    this.archive.clear();
+    this.open.clear();
+    this.dropped = 0;
+    this.stop();
+  }
+
+  /** Takes what was asked for: any version of any activity. */
+  learn(activities: readonly Activity[]): void {
+    for (const a of activities) {
+      const held = this.live.rows.get(a.id)?.a ?? this.archive.get(a.id);
+      if (held !== undefined && since(a) <= since(held)) {
+        this.history.note(a, held);
+      } else if (!this.live.rows.has(a.id)) {
+        if (held !== undefined) this.history.note(held, a);
+        // Anew, so that the archive lets go what was asked for first.
+        this.archive.delete(a.id);
+        this.archive.set(a.id, a);
+      }
+      if (this.running && begins(a) <= this.at) this.open.add(a.id);
+    }
+    for (const id of this.archive.keys()) {
+      if (this.archive.size <= this.limit) break;
+      this.archive.delete(id);
+      this.open.delete(id);
+      this.dropped++;
+    }
+  }
+
+  /** The activity as it was at the moment; null when it had not begun. */
+  then(a: Activity): Activity | null {
+    return this.history.at(this.latest(a.id) ?? a, this.at);
+  }
+
+  /** Shows another moment in a new store. */
+  seek(at: number): Store {
+    this.live.settle();
+    this.at = at;
+    this.running = true;
+    this.work = 0;
+    this.open.clear();
+    const shown: Activity[] = [];
+    for (const row of this.live.order) {
+      if (row.key > at) break;
+      const a = this.look(row.a);
+      if (a !== null) shown.push(a);
+    }
+    const own = shown.length;
+    for (const latest of this.archive.values()) {
+      const a = this.look(latest);
+      if (a !== null) shown.push(a);
+    }
+    if (shown.length > own) shown.sort((x, y) => begins(x) - begins(y));
+    this.store = new Store(LIMITS);
+    this.store.reset(this.live.logId);
+    this.store.fill(shown, ++this.seq);
+    return this.store;
+  }
+
+  /** Goes on to a later moment, in the same store. */
+  advance(at: number): void {
+    if (!this.running || at < this.at) {
+      this.seek(at);
+      return;
+    }
+    this.live.settle();
+    const from = this.at;
+    this.at = at;
+    this.work = 0;
+    const open = [...this.open];
+    this.open.clear();
+    for (const id of open) {
+      const a = this.latest(id);
+      if (a !== undefined) this.show(a);
+    }
+    const { order } = this.live;
+    for (let i = after(order, from); i < order.length; i++) {
+      const row = order[i];
+      if (row === undefined || row.key > at) break;
+      this.show(row.a);
+    }
+    this.store.settle();
+  }
+
+  stop(): void {
+    this.running = false;
+    this.at = Infinity;
+    this.open.clear();
+    this.store = new Store(LIMITS);
+  }
+
+  /** The moment of the next change, or of the one before. */
+  neighbour(by: -1 | 1): number | null {
+    let best: number | null = null;
+    const look = (a: Activity) => {
+      const moment = this.history.change(a, this.at, by);
+      if (moment !== null && (best === null || (by < 0 ? moment > best : moment < best))) best = moment;
+    };
+    for (const row of this.live.order) look(row.a);
+    for (const a of this.archive.values()) look(a);
+    return best;
+  }
+
+  /** The last that is known of it, of now or of what was asked for. */
+  latest(id: string): Activity | undefined {
+    return this.live.rows.get(id)?.a ?? this.archive.get(id);
+  }
+
+  private show(latest: Activity): void {
+    const a = this.look(latest);
+    const shown = a === null ? undefined : this.store.rows.get(a.id);
+    if (a === null || (shown !== undefined && same(shown.a, a))) return;
+    this.store.merge({ activities: [a], logId: this.store.logId, asOf: ++this.seq });
+  }
+
+  /** The activity at the moment; what may still change, or has not begun, is met again on the way. */
+  private look(latest: Activity): Activity | null {
+    this.work++;
+    const a = this.history.at(latest, this.at);
+    if (a !== latest || !isFinal(a.state)) this.open.add(latest.id);
+    return a;
+  }
+}
+
+/** The first row that begins after a moment. */
+function after(order: readonly Row[], at: number): number {
+  let low = 0;
+  let high = order.length;
+  while (low < high) {
+    const mid = (low + high) >>> 1;
+    if ((order[mid]?.key ?? Infinity) <= at) low = mid + 1;
+    else high = mid;
+  }
+  return low;
+}

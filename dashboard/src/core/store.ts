@@ -1,0 +1,269 @@
+// What the page holds of the log: the latest version of each activity, in the order of their beginnings.
+import { isFinal, type Activity, type Change, type Page } from './wire';
+
+export interface Row {
+  a: Activity;
+  /** The sequence of the event that `a` is as of. */
+  seq: number;
+  /** Counts the page's own first sights, so that a frozen list knows what came later. */
+  arrival: number;
+  key: number;
+  /** The last filter tried on `a` and its answer; see List. */
+  tried: number;
+  hit: boolean;
+  /** How `a` failed, once asked for; see failures. */
+  failure: string | null;
+}
+
+export interface Limits {
+  /** Activities held; finished ones go first, what is in flight never goes. */
+  rows: number;
+  /** Rows held in each of the lists of decisions, completions and failures. */
+  list: number;
+}
+
+/** Is told of each change of what the store holds. */
+export interface Follower {
+  /** A row is new or has another version; `was` is the one before. */
+  put(row: Row, was: Activity | null): void;
+  /** A row is no longer held. */
+  drop(row: Row): void;
+  reset(): void;
+}
+
+type Filed = 'decisions' | 'completions' | 'failures';
+
+let versions = 0;
+
+/** What is left of the rows when there were too many. */
+const KEPT = 0.98;
+
+export const LIMITS: Limits = { rows: 100_000, list: 5_000 };
+
+function begins(a: Activity): number {
+  return a.plannedAt ?? a.startedAt ?? a.endedAt ?? 0;
+}
+
+function before(a: Row, b: Row): number {
+  return a.key - b.key || a.arrival - b.arrival;
+}
+
+function ended(a: Row, b: Row): number {
+  return (a.a.endedAt ?? a.key) - (b.a.endedAt ?? b.key) || a.arrival - b.arrival;
+}
+
+function rowOf(a: Activity, seq: number, arrival: number): Row {
+  return { a, seq, arrival, key: begins(a), tried: 0, hit: false, failure: null };
+}
+
+export class Store {
+  logId = '';
+  /** The highest sequence applied. */
+  seq = 0;
+  arrivals = 0;
+  /** Finished activities let go to stay within the limits. */
+  dropped = 0;
+  /** Grows with each change; equal versions mean equal contents, whatever the store. */
+  version = ++versions;
+
+  readonly rows = new Map<string, Row>();
+  /** Ascending by beginning, once settled. */
+  order: Row[] = [];
+  decisions: Row[] = [];
+  completions: Row[] = [];
+  failures: Row[] = [];
+
+  private readonly followers = new Set<Follower>();
+  private fresh: Row[] = [];
+  private readonly filed = new Map<Filed, Row[]>();
+  private snapshot: Set<string> | null = null;
+
+  constructor(private readonly limits: Limits = LIMITS) {}
+
+  /** Follows from now on; the answer ends it. */
+  follow(follower: Follower): () => void {
+    this.followers.add(follower);
+    return () => this.followers.delete(follower);
+  }
+
+  /** Starts on another log: sequences of two logs do not compare. */
+  reset(logId: string): void {
+    this.logId = logId;
+    this.seq = 0;
+    this.dropped = 0;
+    this.rows.clear();
+    this.order = [];
+    this.decisions = [];
+    this.completions = [];
+    this.failures = [];
+    this.fresh = [];
+    this.filed.clear();
+    this.snapshot = null;
+    this.version = ++versions;
+    for (const follower of this.followers) follower.reset();
+  }
+
+  beginSnapshot(): void {
+    this.snapshot = new Set();
+  }
+
+  /**
+   * Ends a snapshot. What was open and is not in it has ended unseen; it is let go, since its outcome is
+   * not known here, and the number of such rows is returned.
+   */
+  endSnapshot(): number {
+    const seen = this.snapshot;
+    this.snapshot = null;
+    if (seen === null) return 0;
+    const gone = new Set<Row>();
+    for (const row of this.rows.values()) {
+      if (!isFinal(row.a.state) && !seen.has(row.a.id)) gone.add(row);
+    }
+    if (gone.size > 0) this.forget(gone);
+    return gone.size;
+  }
+
+  apply(change: Change): void {
+    if (change.logId !== this.logId) return;
+    this.snapshot?.add(change.activity.id);
+    if (change.seq > this.seq && !change.snapshot) this.seq = change.seq;
+    this.put(change.activity, change.seq);
+  }
+
+  /** Takes a list answered by the API, as of its own sequence. */
+  merge(page: Pick<Page, 'activities' | 'logId' | 'asOf'>): void {
+    if (page.logId !== this.logId) return;
+    for (const a of page.activities) this.put(a, page.asOf);
+  }
+
+  /** Fills an empty store at once with what is there, each activity once, ascending by beginning. */
+  fill(activities: readonly Activity[], seq: number): void {
+    for (const a of activities) {
+      const row = rowOf(a, seq, ++this.arrivals);
+      this.rows.set(a.id, row);
+      this.order.push(row);
+      if (a.type === 'decision') this.file('decisions', row);
+      this.fileFinal(row);
+    }
+    this.version = ++versions;
+    if (this.followers.size > 0) {
+      for (const row of this.order) for (const follower of this.followers) follower.put(row, null);
+    }
+    this.settle();
+  }
+
+  /** Puts what arrived in its place; call it before reading the lists. */
+  settle(): void {
+    if (this.fresh.length > 0) {
+      insert(this.order, this.fresh, before);
+      this.fresh = [];
+    }
+    for (const [name, rows] of this.filed) {
+      const list = this[name];
+      insert(list, rows, name === 'decisions' ? before : ended);
+      if (list.length > this.limits.list) list.splice(0, list.length - this.limits.list);
+    }
+    this.filed.clear();
+    this.trim();
+  }
+
+  private put(a: Activity, seq: number): void {
+    const row = this.rows.get(a.id);
+    if (row === undefined) {
+      const made = rowOf(a, seq, ++this.arrivals);
+      this.rows.set(a.id, made);
+      this.fresh.push(made);
+      if (a.type === 'decision') this.file('decisions', made);
+      this.fileFinal(made);
+      this.version = ++versions;
+      for (const follower of this.followers) follower.put(made, null);
+      return;
+    }
+    // An event seen again, or a list older than the stream, changes nothing.
+    if (seq < row.seq || (seq === row.seq && isFinal(row.a.state) && !isFinal(a.state))) return;
+    const was = row.a;
+    share(a, was);
+    row.seq = seq;
+    row.a = a;
+    row.tried = 0;
+    row.failure = null;
+    if (was.state !== a.state) this.fileFinal(row);
+    if (was.type !== a.type && a.type === 'decision') this.file('decisions', row);
+    this.version = ++versions;
+    for (const follower of this.followers) follower.put(row, was);
+  }
+
+  private fileFinal(row: Row): void {
+    if (row.a.state === 'COMPLETED') this.file('completions', row);
+    else if (row.a.state === 'FAILED') this.file('failures', row);
+  }
+
+  private file(name: Filed, row: Row): void {
+    const rows = this.filed.get(name);
+    if (rows === undefined) this.filed.set(name, [row]);
+    else rows.push(row);
+  }
+
+  /** Lets the oldest finished rows go, a part at a time: what is held for longer costs nothing. */
+  private trim(): void {
+    const { order } = this;
+    if (order.length <= this.limits.rows) return;
+    let excess = order.length - Math.floor(this.limits.rows * KEPT);
+    const open: Row[] = [];
+    let at = 0;
+    for (; excess > 0 && at < order.length; at++) {
+      const row = order[at];
+      if (row === undefined) continue;
+      if (!isFinal(row.a.state)) {
+        open.push(row);
+        continue;
+      }
+      excess--;
+      this.dropped++;
+      this.rows.delete(row.a.id);
+      for (const follower of this.followers) follower.drop(row);
+    }
+    this.order = open.concat(order.slice(at));
+    this.version = ++versions;
+  }
+
+  private forget(gone: Set<Row>): void {
+    const stays = (row: Row) => !gone.has(row);
+    for (const row of gone) {
+      this.rows.delete(row.a.id);
+      for (const follower of this.followers) follower.drop(row);
+    }
+    this.order = this.order.filter(stays);
+    for (const [name, rows] of this.filed) this.filed.set(name, rows.filter(stays));
+    this.fresh = this.fresh.filter(stays);
+    this.decisions = this.decisions.filter(stays);
+    this.version = ++versions;
+  }
+}
+
+/** Puts rows into a list that is in order, where most of them belong to its end. */
+function insert(list: Row[], rows: Row[], order: (a: Row, b: Row) => number): void {
+  rows.sort(order);
+  const first = rows[0];
+  if (first === undefined) return;
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const mid = (low + high) >>> 1;
+    const row = list[mid];
+    if (row !== undefined && order(row, first) <= 0) low = mid + 1;
+    else high = mid;
+  }
+  if (low < list.length) rows = list.splice(low).concat(rows).sort(order);
+  for (const row of rows) list.push(row);
+}
+
+/** Has a version share with the one before it what is the same in both: the page may hold the two. */
+function share(a: Activity, was: Activity): void {
+  a.id = was.id;
+  const { attributes } = a;
+  if (attributes === null || was.attributes === null) return;
+  const keys = Object.keys(attributes);
+  if (keys.length !== Object.keys(was.attributes).length) return;
+  if (keys.every((key) => attributes[key] === was.attributes?.[key])) a.attributes = was.attributes;
+}

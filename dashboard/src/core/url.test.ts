@@ -1,0 +1,35 @@
+import { describe, expect, it } from 'vitest';
+import { read, write } from './url';
+
+describe('url', () => {
+  it.each([
+    '',
+    '?view=feed',
+    '?view=failures&sel=4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7&state=failed,lost&q=a+%26+b&theme=dark',
+    '?state=in_progress',
+    '?sel=00f067aa0ba902b7',
+    '?view=traces&q=report',
+    '?view=feed&at=2026-11-23T12:36:04.250Z&speed=10&theme=dark',
+    '?at=2026-11-23T12:36:04.000Z',
+    '?view=trace&trace=4bf92f3577b34da6a3ce929d0e0e4736',
+    '?view=trace&trace=4bf92f3577b34da6a3ce929d0e0e4736&sel=00f067aa0ba902b7&tab=tree&theme=light',
+  ])('goes round: %s', (search) => expect(write(read(search))).toBe(search));
+
+  it('ignores what it does not know', () => {
+    expect(
+      write(read('?view=nothing&state=odd,failed,FAILED&sel=../x&theme=blue&other=1&at=5&speed=3')),
+    ).toBe('?state=failed');
+  });
+
+  it('shows the list where the trace is none', () => {
+    expect(write(read('?view=trace&trace=../../x&tab=tree'))).toBe('?view=traces');
+    expect(write(read('?view=trace&trace=4bf92f3577b34da6a3ce929d0e0e4736&tab=odd'))).toBe(
+      '?view=trace&trace=4bf92f3577b34da6a3ce929d0e0e4736',
+    );
+    expect(write(read('?view=feed&trace=4bf92f3577b34da6a3ce929d0e0e4736&tab=tree'))).toBe('?view=feed');
+  });
+
+  it('bounds the query', () => {
+    expect(read(`?q=${'x'.repeat(10_000)}`).q).toHaveLength(500);
+  });
+});

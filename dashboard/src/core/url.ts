@@ -1,0 +1,88 @@
+// The page's state in its address, so that a link shows what its sender saw. Unknown values are ignored.
+import { isState } from './filters';
+import { STATES, time, type State } from './wire';
+
+/** The views of the navigation. */
+export const VIEWS = [
+  'overview',
+  'feed',
+  'traces',
+  'hierarchy',
+  'decisions',
+  'completions',
+  'failures',
+  'agents',
+] as const;
+/** One trace is a page below the list of them; what needs attention is reached from its own place. */
+export type View = (typeof VIEWS)[number] | 'trace' | 'attention';
+
+export const TABS = ['waterfall', 'tree', 'flame'] as const;
+export type Tab = (typeof TABS)[number];
+
+export const THEMES = ['system', 'dark', 'light'] as const;
+export type Theme = (typeof THEMES)[number];
+
+export interface Route {
+  view: View;
+  states: ReadonlySet<State>;
+  q: string;
+  /** The activity in the drawer. */
+  sel: string | null;
+  /** The trace of the view `trace`. */
+  trace: string | null;
+  tab: Tab;
+  theme: Theme | null;
+  /** The moment that the page shows, in milliseconds; null is live. */
+  at: number | null;
+  speed: Speed;
+}
+
+/** How much faster than it happened the past is played. */
+export const SPEEDS = [1, 2, 5, 10, 60] as const;
+export type Speed = (typeof SPEEDS)[number];
+
+const Q_MAX = 500;
+
+export function read(search: string): Route {
+  const params = new URLSearchParams(search);
+  const sel = params.get('sel');
+  const trace = params.get('trace');
+  const known = trace !== null && /^[0-9a-f]{32}$/.test(trace) ? trace : null;
+  const wanted = params.get('view');
+  const states = (params.get('state') ?? '').toUpperCase().split(',');
+  return {
+    view:
+      wanted === 'trace'
+        ? known === null
+          ? 'traces'
+          : 'trace'
+        : wanted === 'attention'
+          ? 'attention'
+          : (VIEWS.find((view) => view === wanted) ?? 'overview'),
+    states: new Set(states.filter(isState)),
+    q: (params.get('q') ?? '').slice(0, Q_MAX),
+    sel: sel !== null && /^[0-9a-f]{16,32}(-[0-9a-f]{16})?$/.test(sel) ? sel : null,
+    trace: wanted === 'trace' ? known : null,
+    tab: TABS.find((tab) => tab === params.get('tab')) ?? 'waterfall',
+    theme: THEMES.find((theme) => theme === params.get('theme')) ?? null,
+    at: time(params.get('at')),
+    speed: SPEEDS.find((speed) => String(speed) === params.get('speed')) ?? 1,
+  };
+}
+
+/** The search part of the address: empty, or with its question mark. */
+export function write(route: Route): string {
+  const params = new URLSearchParams();
+  if (route.view !== 'overview') params.set('view', route.view);
+  if (route.view === 'trace' && route.trace !== null) params.set('trace', route.trace);
+  if (route.sel !== null) params.set('sel', route.sel);
+  if (route.view === 'trace' && route.tab !== 'waterfall') params.set('tab', route.tab);
+  const states = STATES.filter((state) => route.states.has(state));
+  if (states.length > 0) params.set('state', states.join(',').toLowerCase());
+  if (route.q !== '') params.set('q', route.q);
+  if (route.at !== null) params.set('at', new Date(route.at).toISOString());
+  if (route.speed !== 1) params.set('speed', String(route.speed));
+  if (route.theme !== null) params.set('theme', route.theme);
+  const text = params.toString().replaceAll('%2C', ',').replaceAll('%3A', ':');
+  return text === '' ? '' : `?${text}`;
+}

@@ -1,0 +1,52 @@
+// What the head of a trace says.
+import { app, f } from '../app.svelte';
+import type { Summary } from '../core/tree';
+import { isFinal, type Activity, type State } from '../core/wire';
+import { t } from '../text';
+import type { Source } from './source.svelte';
+
+/** Its first root that has been seen, else the topmost activity. */
+export function rootOf(source: Source): Activity | null {
+  const { roots } = source.tree;
+  const seen = roots.find((root) => root.a !== null)?.a;
+  if (seen !== undefined && seen !== null) return seen;
+  return roots[0]?.children.find((child) => child.a !== null)?.a ?? null;
+}
+
+/** A trace is in progress as long as anything of it is open, whatever its root says. */
+export function stateOf(source: Source): State {
+  const root = rootOf(source);
+  if (source.summary().open === 0) return root?.state ?? 'COMPLETED';
+  return root !== null && !isFinal(root.state) ? root.state : 'IN_PROGRESS';
+}
+
+export function described(source: Source, zoomed: boolean): { title: string; sub: string; summary: Summary } {
+  const summary = source.summary();
+  const root = rootOf(source);
+  const parts = [source.id.slice(0, 8)];
+  parts.push(t.trace.activities(f.integer(summary.activities), summary.activities === 1));
+  if (summary.agents > 0) parts.push(t.trace.agents(f.integer(summary.agents), summary.agents === 1));
+  if (summary.failures > 0) parts.push(t.trace.failedCount(f.integer(summary.failures)));
+  const { startedAt, lastAt } = summary;
+  if (summary.open > 0) {
+    parts.push(t.trace.openCount(f.integer(summary.open)));
+    parts.push(zoomed ? t.trace.zoomed : t.trace.following);
+  } else if (startedAt !== null && lastAt !== null) {
+    parts.push(t.trace.took(f.duration(lastAt - startedAt)));
+    if (zoomed) parts.push(t.trace.zoomed);
+  }
+  return { title: root?.name ?? t.views.trace, sub: parts.join(' · '), summary };
+}
+
+export function jaegerOf(source: Source): string | null {
+  return rootOf(source)?.traceUrl ?? source.tree.url;
+}
+
+/** What is not shown of it. */
+export function note(source: Source): string | null {
+  const shown = f.integer(source.summary().activities);
+  if (source.problem && app.link.phase === 'live') return t.trace.failed;
+  if (source.tree.dropped > 0) return t.trace.dropped(shown, f.integer(source.tree.dropped));
+  if (source.coming) return t.trace.coming(shown);
+  return source.truncated ? t.trace.cut(shown) : null;
+}

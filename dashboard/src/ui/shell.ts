@@ -1,0 +1,10 @@
+// The chunk around the views; it is loaded after the first paint.
+export { default as Attention } from '../panels/Attention.svelte';
+export { default as Drawer } from './Drawer.svelte';
+export { default as Export } from './Export.svelte';
+export { default as Help } from './Help.svelte';
+export { default as Notes } from './Notes.svelte';
+export { default as Palette } from './Palette.svelte';
+export { default as SideBlocks } from './SideBlocks.svelte';
+export { default as Suggest } from './Suggest.svelte';
+export { shell } from './shell.svelte';

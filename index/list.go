@@ -1,0 +1,330 @@
+package index
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/midspan/midspan/activity"
+)
+
+// view is what one read looks at: the finished rows as they were when it
+// began, which it may look through without a lock.
+type view struct {
+	segs []*segment
+	keys []string
+	now  activity.Time
+	asOf activity.Position
+}
+
+// view is called with x.mu held for reading.
+func (x *Index) view() view {
+	v := view{segs: make([]*segment, len(x.segs)), keys: x.keys.keys, now: x.now(), asOf: x.position()}
+	copy(v.segs, x.segs)
+	if n := len(v.segs); n > 0 {
+		v.segs[n-1] = v.segs[n-1].snapshot()
+	}
+	return v
+}
+
+// candidate is a row of a list before it is made an activity.
+type candidate struct {
+	key    int64
+	id     activity.ID
+	parent activity.ID
+}
+
+// sortKey returns what the order compares, larger first but for OldestPlanned,
+// and false for what the order does not list.
+func sortKey(s activity.Sort, h *activity.Head) (int64, bool) {
+	switch s {
+	case activity.LongestFirst:
+		d, ok := h.Duration(h.EndedAt)
+		return int64(d), ok && h.EndedAt != 0
+	case activity.LatestEnded:
+		return int64(h.EndedAt), h.EndedAt != 0
+	}
+	return int64(h.PlannedAt), true
+}
+
+// before reports whether a stands before b in the order.
+func before(s activity.Sort, a, b candidate) bool {
+	if a.key != b.key {
+		return (a.key > b.key) != (s == activity.OldestPlanned)
+	}
+	return compareIDs(a.id, b.id) < 0
+}
+
+// page collects the first rows behind the cursor, and counts all.
+type page struct {
+	q     *activity.Query
+	after *candidate
+	rows  []candidate // a heap whose top is the last of them
+	total int
+}
+
+func (p *page) Len() int           { return len(p.rows) }
+func (p *page) Less(i, j int) bool { return before(p.q.Sort, p.rows[j], p.rows[i]) }
+func (p *page) Swap(i, j int)      { p.rows[i], p.rows[j] = p.rows[j], p.rows[i] }
+func (p *page) Push(c any)         { p.rows = append(p.rows, c.(candidate)) }
+func (p *page) Pop() any {
+	c := p.rows[len(p.rows)-1]
+	p.rows = p.rows[:len(p.rows)-1]
+	return c
+}
+
+func (p *page) full() bool { return len(p.rows) > p.q.Limit }
+
+// admits reports whether a row of that key may still get a place.
+func (p *page) admits(c candidate) bool {
+	if p.after != nil && !before(p.q.Sort, *p.after, c) {
+		return false
+	}
+	return !p.full() || before(p.q.Sort, c, p.rows[0])
+}
+
+func (p *page) add(c candidate) {
+	p.total++
+	if !p.admits(c) {
+		return
+	}
+	if p.full() {
+		p.rows[0] = c
+		heap.Fix(p, 0)
+		return
+	}
+	heap.Push(p, c)
+}
+
+// done reports whether a segment whose best key is given can change nothing.
+func (p *page) done(best int64) bool {
+	return p.total > activity.ExactTotal && p.full() && !before(p.q.Sort, candidate{key: best}, p.rows[0])
+}
+
+// none reports whether no row of a segment whose best key is given can get a
+// place: its rows are counted alone.
+func (p *page) none(best int64) bool {
+	return p.full() && !before(p.q.Sort, candidate{key: best}, p.rows[0])
+}
+
+// collectOpen begins a page with what is in flight, and returns what else there is.
+func (x *Index) collectOpen(ctx context.Context, p *page, f *activity.Filter) (v view, err error) {
+	var found []candidate
+	err = x.look(ctx, func(l *look) {
+		v, found = x.view(), found[:0]
+		if p.q.At != nil {
+			v.now, v.asOf.Seq = p.q.At.Time, p.q.At.Seq
+		}
+		for _, o := range x.open.All() {
+			if p.q.At != nil && o.head.Seq > p.q.At.Seq {
+				if c, ok := l.matchAt(p.q, f, o.head.ID, o.begun); ok {
+					found = append(found, c)
+				}
+			} else if key, ok := sortKey(p.q.Sort, &o.head); ok && l.matchOpen(f, o, v.now) {
+				found = append(found, candidate{key, o.head.ID, o.head.Parent})
+			}
+		}
+	})
+	for _, c := range found {
+		p.add(c)
+	}
+	return v, err
+}
+
+// List answers one page of a list.
+func (x *Index) List(ctx context.Context, q *activity.Query) (*activity.Page, error) {
+	x.beforeRead()
+	p := &page{q: q}
+	if q.Cursor != nil {
+		p.after = &candidate{key: q.Cursor.Key, id: q.Cursor.ID}
+	}
+	v, err := x.collectOpen(ctx, p, &q.Filter)
+	if err != nil {
+		return nil, err
+	}
+	order := slices.Clone(v.segs)
+	if q.At != nil {
+		if order, err = x.scanAt(ctx, p, v); err != nil {
+			return nil, err
+		}
+	}
+	best := bestKey(q.Sort)
+	slices.SortFunc(order, func(a, b *segment) int {
+		if q.Sort == activity.OldestPlanned {
+			return cmp.Compare(best(a), best(b))
+		}
+		return cmp.Compare(best(b), best(a))
+	})
+	for len(order) > 0 && !p.done(best(order[0])) {
+		n := min(len(order), runtime.GOMAXPROCS(0))
+		if q.HeadOnly() && order[0].has(allParts) {
+			n = 1 // a segment takes less than to share the work
+		}
+		found, err := x.scanAll(ctx, order[:n], p, v)
+		if err != nil {
+			return nil, err
+		}
+		for _, rows := range found {
+			for _, c := range rows.rows {
+				p.add(c)
+			}
+			p.total += rows.others
+		}
+		order = order[n:]
+	}
+	return x.answer(ctx, p, v)
+}
+
+// scanned is what one segment holds for a page.
+type scanned struct {
+	rows   []candidate
+	others int // rows that are counted alone
+	err    error
+}
+
+// scanAll returns the selected rows of some segments, which it looks through
+// side by side.
+func (x *Index) scanAll(ctx context.Context, segs []*segment, p *page, v view) ([]scanned, error) {
+	found := make([]scanned, len(segs))
+	scan := func(k int) {
+		s := &found[k]
+		parts := partIDs
+		if counted := p.none(bestKey(p.q.Sort)(segs[k])); counted && p.q.Sort != activity.LongestFirst && p.q.Sort != activity.LatestEnded {
+			parts = 0
+		}
+		m := newMatcher(ctx, x, &p.q.Filter, v)
+		m.at = p.q.At
+		s.err = m.scan(segs[k], parts, func(seg *segment, i int) bool {
+			if parts == 0 {
+				s.others++
+			} else if key, ok := rowKey(p.q.Sort, seg, i); ok {
+				s.rows = append(s.rows, candidate{key: key, id: seg.id(i)})
+			}
+			return true
+		})
+	}
+	var others sync.WaitGroup
+	for k := 1; k < len(segs); k++ {
+		others.Go(func() { scan(k) })
+	}
+	scan(0)
+	others.Wait()
+	for k := range found {
+		if err := found[k].err; err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// answer makes the collected rows activities.
+func (x *Index) answer(ctx context.Context, p *page, v view) (_ *activity.Page, err error) {
+	slices.SortFunc(p.rows, func(a, b candidate) int {
+		if before(p.q.Sort, a, b) {
+			return -1
+		}
+		return 1
+	})
+	out := &activity.Page{Total: p.total, Exact: p.total <= activity.ExactTotal, AsOf: v.asOf}
+	rows := p.rows
+	if len(rows) > p.q.Limit {
+		rows = rows[:p.q.Limit]
+		last := rows[len(rows)-1]
+		out.Next = &activity.Cursor{Sort: p.q.Sort, Key: last.key, ID: last.id}
+	}
+	out.Total = min(out.Total, activity.ExactTotal)
+	ids := make([]activity.ID, len(rows))
+	for i := range rows {
+		ids[i] = rows[i].id
+	}
+	out.Activities, err = x.activities(ctx, ids, v.now, p.q.At) // fewer where some were evicted meanwhile
+	return out, err
+}
+
+// matchOpen judges an open activity.
+func (l *look) matchOpen(f *activity.Filter, o *openActivity, now activity.Time) bool {
+	if !f.MatchHead(&o.head, now) {
+		return false
+	}
+	return f.HeadOnly() || f.Match(l.dress(fold(o.decode()), now), now)
+}
+
+// bestKey returns how good the best row of a segment can be.
+func bestKey(s activity.Sort) func(*segment) int64 {
+	switch s {
+	case activity.OldestPlanned:
+		return func(seg *segment) int64 { return int64(seg.minPlanned) }
+	case activity.LongestFirst:
+		return func(seg *segment) int64 { return int64(seg.maxDuration) }
+	case activity.LatestEnded:
+		return func(seg *segment) int64 { return int64(seg.maxEnded) }
+	}
+	return func(seg *segment) int64 { return int64(seg.maxPlanned) }
+}
+
+func rowKey(s activity.Sort, seg *segment, i int) (int64, bool) {
+	switch s {
+	case activity.LongestFirst:
+		return int64(max(seg.ended[i]-seg.started[i], 0)), seg.started[i] != 0 && seg.ended[i] != 0
+	case activity.LatestEnded:
+		return int64(seg.ended[i]), seg.ended[i] != 0
+	}
+	return int64(seg.planned[i]), true
+}
+
+// Scan calls fn with every activity that the filter selects: the finished ones
+// in the order of their end, then the open ones. What ends meanwhile may come
+// once more or, when it was open at the start, as it is then. It stops at fn's
+// first error and returns it. No lock is held while fn runs.
+func (x *Index) Scan(ctx context.Context, f *activity.Filter, fn func(*activity.Activity) error) error {
+	x.beforeRead()
+	var v view
+	var open []activity.ID
+	if err := x.look(ctx, func(l *look) {
+		v, open = x.view(), open[:0]
+		for id, o := range x.open.All() {
+			if l.matchOpen(f, o, v.now) {
+				open = append(open, id)
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	m := newMatcher(ctx, x, f, v)
+	for _, seg := range v.segs {
+		var err error
+		if away := m.scan(seg, allParts, func(seg *segment, i int) bool {
+			events, _ := seg.decode(i, v.keys)
+			a := fold(events)
+			own := a.Agent
+			if err = x.look(ctx, func(l *look) {
+				a.Agent = own
+				l.dress(a, v.now)
+			}); err == nil {
+				err = fn(a)
+			}
+			return err == nil
+		}); err == nil {
+			err = away
+		}
+		if err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(open, compareIDs)
+	for _, id := range open {
+		found, err := x.activities(ctx, []activity.ID{id}, v.now, nil)
+		if err != nil {
+			return err
+		}
+		for _, a := range found {
+			if err := fn(a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+// Package bridge wires `midspan serve`: what the receiver takes from other
+// processes goes into an index, which the API and the dashboard read.
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/midspan/midspan/activity"
+	"github.com/midspan/midspan/api"
+	"github.com/midspan/midspan/dashboard"
+	"github.com/midspan/midspan/index"
+	"github.com/midspan/midspan/internal/forward"
+	"github.com/midspan/midspan/internal/liveness"
+	"github.com/midspan/midspan/internal/receiver"
+)
+
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	stopTimeout   = 10 * time.Second
+	// forwardTimeout is how long what a log in memory still holds is forwarded.
+	forwardTimeout = 5 * time.Second
+)
+
+// Config says what a bridge opens and to whom.
+type Config struct {
+	// Listen is the address of the API and the dashboard, OTLPGRPC and OTLPHTTP
+	// are those that take spans. Port 0 takes any free one.
+	Listen, OTLPGRPC, OTLPHTTP string
+	// Tokens admit readers and senders alike. Without one, an address beyond
+	// loopback is refused, unless Insecure allows it.
+	Tokens   []api.Token
+	Insecure bool
+	// AllowHosts and JaegerURL are those of api.Config.
+	AllowHosts []string
+	JaegerURL  string
+	Version    string
+	// Storage says where it is kept.
+	Storage Storage
+	// Forward says to which targets finished spans go on. The bridge sets the log
+	// and what tells of lost activities.
+	Forward forward.Config
+	// Receiver bounds what is taken. The bridge sets where it goes, who is told of
+	// leases, and the tokens.
+	Receiver receiver.Config
+	// OTLPTLS has both addresses that take spans speak TLS; its zero value is
+	// plain text.
+	OTLPTLS receiver.TLSFiles
+
+	Logger *slog.Logger
+}
+
+// ExposedError is an address that other machines reach and nothing guards.
+type ExposedError struct{ Address string }
+
+func (e *ExposedError) Error() string { return e.Address + " can be reached from other machines" }
+
+// StorageError is why what was kept can't be opened.
+type StorageError struct{ Err error }
+
+func (e *StorageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error itself.
+func (e *StorageError) Unwrap() error { return e.Err }
+
+// Bridge takes spans of other processes and shows them. Its addresses are open
+// from New on; they are served while Run runs.
+type Bridge struct {
+	cfg       Config
+	store     *store
+	leases    *liveness.Leases
+	receiver  *receiver.Receiver
+	api       *api.API
+	listeners [3]net.Listener // API, gRPC, HTTP
+}
+
+// New opens the bridge's addresses. The error says what is wrong; nothing is
+// open then.
+func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if !cfg.Insecure && len(cfg.Tokens) == 0 {
+		for _, address := range []string{cfg.Listen, cfg.OTLPGRPC, cfg.OTLPHTTP} {
+			if host, _, err := net.SplitHostPort(address); err == nil && !api.Loopback(host) {
+				return nil, &ExposedError{address}
+			}
+		}
+	}
+	b := &Bridge{cfg: cfg, leases: liveness.New(liveness.Config{Logger: cfg.Logger})}
+	if b.store, err = openStore(ctx, cfg.Storage, index.Config{Lease: b.leases.Of}, cfg.Forward, cfg.Logger); err != nil {
+		return nil, &StorageError{err}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.store.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	b.restoreLeases()
+	tokens := make([]string, len(cfg.Tokens))
+	for i, t := range cfg.Tokens {
+		tokens[i] = string(t)
+	}
+	takes := cfg.Receiver
+	takes.Sink, takes.Leases, takes.Tokens, takes.Logger = b.store, b.leases, tokens, cfg.Logger
+	if cfg.OTLPTLS != (receiver.TLSFiles{}) {
+		if takes.TLS, err = cfg.OTLPTLS.Config(cfg.Logger); err != nil {
+			return nil, err
+		}
+	}
+	if b.receiver, err = receiver.New(takes); err != nil {
+		return nil, err
+	}
+	if b.api, err = api.New(api.Config{
+		Reader: b.store.index, Moments: b.store.index, Ready: b.store.health, Ack: b.store.Level().String(), Listen: cfg.Listen, AllowHosts: cfg.AllowHosts, Tokens: cfg.Tokens, Insecure: cfg.Insecure,
+		JaegerURL: cfg.JaegerURL, Dashboard: dashboard.Handler(), Service: "midspan", Version: cfg.Version, Logger: cfg.Logger,
+		Lease: activity.DefaultLeaseTTL, Processes: func() []activity.Process { return b.leases.Processes(100) }, Instruments: b.instruments,
+	}); err != nil {
+		return nil, err
+	}
+	for i, address := range []string{cfg.Listen, cfg.OTLPGRPC, cfg.OTLPHTTP} {
+		if b.listeners[i], err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
+			for _, l := range b.listeners[:i] {
+				err = errors.Join(err, l.Close())
+			}
+			return nil, errors.Join(err, b.api.Shutdown(context.WithoutCancel(ctx)))
+		}
+	}
+	return b, nil
+}
+
+// restoreLeases gives the processes of what is open their time: who still lives
+// will renew.
+func (b *Bridge) restoreLeases() {
+	var held []*activity.Resource
+	b.store.index.OpenOf(func(r *activity.Resource) bool {
+		if r.Lease() != "" {
+			held = append(held, r)
+		}
+		return false
+	})
+	b.leases.Restore(held)
+}
+
+// Addr returns the address of the API and the dashboard.
+func (b *Bridge) Addr() net.Addr { return b.listeners[0].Addr() }
+
+// GRPCAddr returns the address that takes OTLP by gRPC.
+func (b *Bridge) GRPCAddr() net.Addr { return b.listeners[1].Addr() }
+
+// HTTPAddr returns the address that takes OTLP by HTTP.
+func (b *Bridge) HTTPAddr() net.Addr { return b.listeners[2].Addr() }
+
+// Run serves until ctx is done, and returns nil then. Requests under way are
+// answered first.
+func (b *Bridge) Run(ctx context.Context) error {
+	logs := slog.NewLogLogger(b.cfg.Logger.Handler(), slog.LevelWarn)
+	reads := &http.Server{
+		Handler: b.api, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: logs,
+	}
+	takes, calls := b.receiver.HTTPServer(), b.receiver.GRPCServer()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if b.store.forward != nil {
+		b.store.forward.Start()
+	}
+	var running sync.WaitGroup
+	failed := make(chan error, len(b.listeners))
+	for i, serve := range []func(net.Listener) error{reads.Serve, calls.Serve, func(l net.Listener) error { return receiver.Serve(takes, l) }} {
+		running.Go(func() {
+			if err := serve(b.listeners[i]); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
+				failed <- fmt.Errorf("serve %s: %w", b.listeners[i].Addr(), err)
+				cancel()
+			}
+		})
+	}
+	running.Go(func() { b.leases.Run(ctx, b.store.index, b.store) })
+	<-ctx.Done()
+
+	end, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer done()
+	// Senders first: what they are answered can still be read.
+	stopped := context.AfterFunc(end, calls.Stop) // who does not end in time is cut off
+	var senders sync.WaitGroup
+	senders.Go(calls.GracefulStop)
+	senders.Go(func() { closeServer(end, takes) })
+	senders.Wait()
+	stopped()
+	err := b.api.Shutdown(end) // its streams, for which the server would wait
+	closeServer(end, reads)
+	running.Wait()
+	err = errors.Join(err, b.store.close(end))
+	close(failed)
+	for e := range failed {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// closeServer ends a server; who does not take an answer in time is cut off.
+func closeServer(ctx context.Context, s *http.Server) {
+	if s.Shutdown(ctx) != nil {
+		_ = s.Close()
+	}
+}

@@ -1,0 +1,120 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/midspan/midspan/activity"
+	"github.com/midspan/midspan/index"
+	"github.com/midspan/midspan/internal/eventlog"
+	"github.com/midspan/midspan/internal/eventlog/memory"
+	"github.com/midspan/midspan/internal/eventlog/sqlite"
+	"github.com/midspan/midspan/internal/forward"
+	"github.com/midspan/midspan/internal/history"
+)
+
+// Storage says where a bridge keeps what it takes. Its zero value keeps it in
+// memory.
+type Storage struct {
+	// Folder holds the database. Empty means memory alone: what was taken is gone
+	// with the process.
+	Folder string
+	// Ack is what an answer to a sender has waited for. Without a folder it is
+	// eventlog.Memory, whatever stands here.
+	Ack eventlog.Level
+	// MaxAge bounds what is kept, and MaxBytes what the folder keeps: the oldest
+	// finished activities go first, and none that is open. 0 means no bound.
+	MaxAge   time.Duration
+	MaxBytes int64
+}
+
+// store is a bridge's log, the index that it feeds, and what keeps both.
+type store struct {
+	eventlog.Log
+	index *index.Index
+	// Without a folder the rest is nil.
+	sqlite  *sqlite.Log
+	history *history.Store
+	keeper  *history.Keeper
+
+	forward *forward.Forwarder // nil without targets
+}
+
+// openStore returns the log, an index that holds what the log has taken before,
+// and what forwards it to targets, not started.
+func openStore(ctx context.Context, cfg Storage, indexed index.Config, to forward.Config, logger *slog.Logger) (_ *store, err error) {
+	s := new(store)
+	apply := func(events []activity.Event) { s.index.Apply(events) }
+	indexed.MaxAge = cfg.MaxAge
+	if cfg.Folder == "" {
+		s.Log = memory.Open(memory.Config{Apply: apply})
+		indexed.LogID = s.ID()
+		s.index = index.New(indexed)
+		if err := s.openForward(ctx, to, logger); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		return s, nil
+	}
+	if s.sqlite, err = sqlite.Open(ctx, sqlite.Config{Folder: cfg.Folder, Level: cfg.Ack, Apply: apply, Logger: logger}); err != nil {
+		return nil, err
+	}
+	s.Log = s.sqlite
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.sqlite.Close())
+		}
+	}()
+	if s.history, err = history.NewStore(s.sqlite); err != nil {
+		return nil, err
+	}
+	indexed.MaxArchive = cfg.MaxBytes
+	var checkpoint uint64
+	if s.index, checkpoint, err = history.Open(ctx, s.history, s.Log, indexed); err != nil {
+		return nil, errors.Join(err, s.history.Close())
+	}
+	if err = s.openForward(ctx, to, logger); err != nil {
+		return nil, errors.Join(err, s.history.Close())
+	}
+	keeps := history.Config{Store: s.history, Log: s.Log, Index: s.index, Logger: logger}
+	if s.forward != nil {
+		keeps.Keep = func(context.Context) (uint64, error) {
+			seq, _ := s.forward.Floor()
+			return seq, nil
+		}
+	}
+	s.keeper = history.NewKeeper(keeps, checkpoint)
+	return s, nil
+}
+
+func (s *store) openForward(ctx context.Context, cfg forward.Config, logger *slog.Logger) (err error) {
+	if len(cfg.Targets) == 0 {
+		return nil
+	}
+	cfg.Log, cfg.Activities, cfg.Logger = s.Log, s.index, logger
+	s.forward, err = forward.New(ctx, cfg)
+	return err
+}
+
+// health returns why nothing can be taken, or nil.
+func (s *store) health() error {
+	if s.sqlite == nil {
+		return nil
+	}
+	return s.sqlite.Health()
+}
+
+// close ends the store when nobody appends any more.
+func (s *store) close(ctx context.Context) error {
+	var errs []error
+	if s.forward != nil {
+		end, cancel := context.WithTimeout(ctx, forwardTimeout)
+		errs = append(errs, s.forward.Stop(end))
+		cancel()
+	}
+	if s.keeper != nil {
+		errs = append(errs, s.keeper.Stop(ctx), s.history.Close())
+	}
+	return errors.Join(append(errs, s.Close())...)
+}

@@ -1,0 +1,64 @@
+package sqlite
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/midspan/midspan/activity"
+	"github.com/midspan/midspan/internal/eventlog"
+	"github.com/midspan/midspan/internal/eventlog/eventlogtest"
+)
+
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(killChild); folder != "" {
+		appendUntilKilled(folder)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func open(t testing.TB, cfg Config) *Log {
+	t.Helper()
+	cfg.Logger = quiet
+	l, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func TestConformance(t *testing.T) {
+	for _, level := range []eventlog.Level{eventlog.Disk, eventlog.Memory} {
+		t.Run(level.String(), func(t *testing.T) {
+			driver := eventlogtest.Driver{
+				// Every folder is behind a disk of its own, named by the folder that the suite knows.
+				Open: func(t *testing.T, folder string, apply func([]activity.Event), now func() time.Time) eventlog.Log {
+					cfg := Config{Folder: folder, Level: level, Apply: apply, Now: now, MaxPending: 1 << 20, retry: time.Millisecond}
+					if diskOf(folder) == nil {
+						addDisk(t, folder, 1)
+					}
+					cfg.vfs = diskName
+					return open(t, cfg)
+				},
+				Lasting:  true,
+				PowerCut: func(t *testing.T, folder string) string { return diskOf(folder).powerCut(t) },
+				Fail: func(_ *testing.T, folder string) func() {
+					d := diskOf(folder)
+					d.set(func() {
+						d.fault = func(int, string) (fault, bool) { return fault{code: sqlite3.SQLITE_FULL}, true }
+					})
+					return func() { d.set(func() { d.fault = nil }) }
+				},
+			}
+			eventlogtest.Run(t, driver)
+		})
+	}
+}
