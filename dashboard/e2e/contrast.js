@@ -91,13 +91,25 @@ async function measure([png, list]) {
   });
 }
 
-/** The runs of a frozen page whose contrast, but for the worst 2 % of pixels, is below `least`. */
+/**
+ * The runs of a frozen page whose contrast, but for the worst 2 % of pixels, is below `least`. An answer that was
+ * on its way when the page froze may still move its text: then the picture is not of the runs, and is taken again.
+ */
 export async function faint(page, least = 4.5) {
-  const list = await page.evaluate(runs);
-  await page.evaluate(hide);
-  const png = (await page.screenshot()).toString('base64');
-  const empty = await page.context().newPage();
-  const measured = await empty.evaluate(measure, [png, list]);
-  await empty.close();
-  return { count: measured.length, faint: measured.filter((run) => !(run.ratio >= least)) };
+  const places = (list) => JSON.stringify(list.map(({ color, ...place }) => place));
+  for (let attempt = 1; ; attempt++) {
+    const list = await page.evaluate(runs);
+    await page.evaluate(hide);
+    const png = (await page.screenshot()).toString('base64');
+    const still = places(await page.evaluate(runs)) === places(list);
+    if (!still && attempt < 10) {
+      await page.evaluate(() => (document.adoptedStyleSheets = []));
+      continue;
+    }
+    if (!still) throw new Error('the page does not stand still');
+    const empty = await page.context().newPage();
+    const measured = await empty.evaluate(measure, [png, list]);
+    await empty.close();
+    return { count: measured.length, faint: measured.filter((run) => !(run.ratio >= least)) };
+  }
 }
