@@ -243,4 +243,7 @@ type Change struct {
 	At       Time // by the clock of the event's sender
 	Kind     Kind
 	Activity *Activity
+	// ReceivedAt is about when the log took it, by the clock of whoever holds the
+	// log; only those who replay the past are told.
+	ReceivedAt Time
 }

@@ -175,6 +175,7 @@ func (x *Index) evictLargest() {
 
 func (x *Index) evict(seg *segment, i int) {
 	x.log.forget(seg.seq[i])
+	x.forgotten = max(x.forgotten, x.moments.time(seg.seq[i]))
 	x.remove(seg, i)
 	x.count.evicted++
 }
@@ -190,6 +191,7 @@ func (x *Index) release(died int) {
 		return
 	}
 	x.died = 0
+	x.moments.forget(x.moments.seq(x.forgotten, x.log.seq))
 	for k := x.given; k < len(x.segs)-1; k++ {
 		rows, text, end := 0, 0, k
 		for ; end < len(x.segs)-1; end++ {

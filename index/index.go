@@ -307,13 +307,19 @@ func (x *Index) after(o *openActivity, e *activity.Event, before activity.State,
 
 // publish appends the event to the log, as what it turned out to be.
 func (x *Index) publish(e *activity.Event, before activity.State, o *openActivity) {
-	kind, after := activity.EventUpdated, o.head.State
-	if after != before {
-		kind = after.Kind()
-	} else if o.refused && e.Kind.State() != after {
+	after := o.head.State
+	if after == before && o.refused && e.Kind.State() != after {
 		x.count.ignored++
 	}
-	x.log.append(logEntry{id: e.ID, kind: kind})
+	x.log.append(logEntry{id: e.ID, kind: kindOf(before, after)})
+}
+
+// kindOf returns what an event turned out to be by the states around it.
+func kindOf(before, after activity.State) activity.Kind {
+	if after == before {
+		return activity.EventUpdated
+	}
+	return after.Kind()
 }
 
 // close moves an activity from flight to the finished rows.

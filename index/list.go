@@ -113,25 +113,42 @@ func (p *page) none(best int64) bool {
 // collectOpen begins a page with what is in flight, and returns what else there is.
 func (x *Index) collectOpen(ctx context.Context, p *page, f *activity.Filter) (v view, err error) {
 	var found []candidate
+	var since []activity.ID // changed since the moment: each is folded anew
 	err = x.look(ctx, func(l *look) {
-		v, found = x.view(), found[:0]
+		v, found, since = x.view(), found[:0], since[:0]
 		if p.q.At != nil {
 			v.now, v.asOf.Seq = p.q.At.Time, p.q.At.Seq
 		}
 		for _, o := range x.open.All() {
 			if p.q.At != nil && o.head.Seq > p.q.At.Seq {
-				if c, ok := l.matchAt(p.q, f, o.head.ID, o.begun); ok {
-					found = append(found, c)
+				if o.begun <= p.q.At.Seq {
+					since = append(since, o.head.ID)
 				}
 			} else if key, ok := sortKey(p.q.Sort, &o.head); ok && l.matchOpen(f, o, v.now) {
 				found = append(found, candidate{key, o.head.ID, o.head.Parent})
 			}
 		}
 	})
+	if err != nil {
+		return v, err
+	}
+	for ids := range slices.Chunk(since, pastOpen) {
+		have := len(found)
+		if err := x.look(ctx, func(l *look) {
+			found = found[:have]
+			for _, id := range ids {
+				if c, ok := l.matchAt(p.q, f, id); ok {
+					found = append(found, c)
+				}
+			}
+		}); err != nil {
+			return v, err
+		}
+	}
 	for _, c := range found {
 		p.add(c)
 	}
-	return v, err
+	return v, nil
 }
 
 // List answers one page of a list.

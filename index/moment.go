@@ -78,6 +78,25 @@ func (m *moments) time(seq uint64) activity.Time {
 	return m.marks[n-1].Time
 }
 
+// taken returns about when an event was taken: those of one stretch stand evenly
+// in it. last is the last event of the log.
+func (m *moments) taken(seq, last uint64) activity.Time {
+	n := sort.Search(len(m.marks), func(i int) bool { return m.marks[i].Seq > seq })
+	if n == 0 {
+		return 0
+	}
+	step := fineStep
+	if n <= m.fine {
+		step = coarseStep
+	}
+	from, next := m.marks[n-1], last+1
+	end := from.Time/step*step + step
+	if n < len(m.marks) {
+		next, end = m.marks[n].Seq, min(end, m.marks[n].Time)
+	}
+	return from.Time + activity.Time(float64(end-from.Time)*float64(seq-from.Seq)/float64(next-from.Seq))
+}
+
 // Moment returns what the log had taken at a time, to a tenth of a second, or to
 // a second when that is more than an hour ago; a time to come is now. It returns
 // activity.ErrForgotten when something of then is held no more. It is for an
@@ -106,14 +125,30 @@ func (l *look) activityAt(id activity.ID, now activity.Time, at *activity.Moment
 	if len(events) == 0 {
 		return nil
 	}
-	return l.dress(fold(events), now)
+	var last uint64
+	for i := range events {
+		last = max(last, events[i].Seq)
+	}
+	a := l.dress(fold(events), now)
+	a.Stalled = l.x.stalled(&a.Head, l.x.moments.time(last), now)
+	backdate(a)
+	return a
+}
+
+// backdate tells the lease as it was when the activity was in its state: while it
+// was open its process had not given it up.
+func backdate(a *activity.Activity) {
+	switch {
+	case a.Resource == nil || a.Resource.Lease() == "":
+	case a.State.Open():
+		a.Lease = activity.LeaseLive
+	case a.State == activity.Lost:
+		a.Lease = activity.LeaseExpired
+	}
 }
 
 // matchAt judges an activity that has changed since a moment.
-func (l *look) matchAt(q *activity.Query, f *activity.Filter, id activity.ID, begun uint64) (candidate, bool) {
-	if begun > q.At.Seq {
-		return candidate{}, false
-	}
+func (l *look) matchAt(q *activity.Query, f *activity.Filter, id activity.ID) (candidate, bool) {
 	a := l.activityAt(id, q.At.Time, q.At)
 	if a == nil || !f.Match(a, q.At.Time) {
 		return candidate{}, false
@@ -148,7 +183,7 @@ func (x *Index) scanAt(ctx context.Context, p *page, v view) ([]*segment, error)
 			}
 			var c candidate
 			var ok bool
-			if err := x.look(ctx, func(l *look) { c, ok = l.matchAt(q, &q.Filter, full.id(i), full.begun[i]) }); err != nil {
+			if err := x.look(ctx, func(l *look) { c, ok = l.matchAt(q, &q.Filter, full.id(i)) }); err != nil {
 				return nil, err
 			}
 			if ok {

@@ -140,13 +140,12 @@ func newReplay(events []activity.Event) *replay {
 	return &replay{events: events, ordered: slices.IsSortedFunc(events, func(a, b activity.Event) int { return cmp.Compare(a.Seq, b.Seq) })}
 }
 
-// asOf returns the activity as it was after the event of the sequence, and that
-// event's time. Sequences must rise from call to call.
-func (r *replay) asOf(seq uint64) (*activity.Activity, activity.Time) {
+// advance folds in what came up to a sequence, and returns the time of the event
+// that has it. Sequences must rise from call to call.
+func (r *replay) advance(seq uint64) (at activity.Time) {
 	if !r.ordered {
 		r.next, r.folded = 0, activity.Activity{}
 	}
-	at := activity.Time(0)
 	for ; r.next < len(r.events); r.next++ {
 		e := &r.events[r.next]
 		if e.Seq > seq {
@@ -160,6 +159,13 @@ func (r *replay) asOf(seq uint64) (*activity.Activity, activity.Time) {
 		}
 		r.folded.Apply(e)
 	}
+	return at
+}
+
+// asOf returns the activity as it was after the event of the sequence, and that
+// event's time. Sequences must rise from call to call.
+func (r *replay) asOf(seq uint64) (*activity.Activity, activity.Time) {
+	at := r.advance(seq)
 	if r.folded.ID.IsZero() { // its events up to there were merged into a later one
 		a := fold(r.events)
 		return a, a.LastSeenAt
