@@ -13,7 +13,7 @@ import (
 const exitCodes = `Exit codes:
   0  it did what was asked; an interrupt (SIGINT, SIGTERM) is a normal end
   1  it failed; the error says what to do
-  2  the command line is wrong`
+  2  the command line or the configuration is wrong`
 
 // noArguments refuses arguments by name.
 func noArguments(cmd *cobra.Command, args []string) error {
@@ -87,6 +87,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	return &usageError{err}
 }
 
+const wantedList = `give values separated by commas; one that holds a comma or a quote stands in "quotes", with quotes in it doubled`
+
 // wanted says what a flag's value should look like.
 func wanted(e *pflag.InvalidValueError) string {
 	switch e.GetFlag().Value.Type() {
@@ -99,7 +101,7 @@ func wanted(e *pflag.InvalidValueError) string {
 	case "duration":
 		return "give a duration, such as 90s or 5m"
 	case "stringSlice":
-		return `give values separated by commas; one that holds a comma or a quote stands in "quotes", with quotes in it doubled`
+		return wantedList
 	}
 	return fmt.Sprint(errors.Unwrap(e))
 }

@@ -38,6 +38,7 @@ type serveFlags struct {
 	maxRequests int
 	forward     []string
 	lostAfter   time.Duration
+	printConfig bool
 }
 
 func newServe() *cobra.Command {
@@ -53,7 +54,13 @@ when it is on disk: nothing that was acknowledged is lost by a crash, and every
 past moment can be asked for. Without it, up to 1,000,000 finished activities are
 held in 256 MiB of memory, and gone when the command ends.
 
-Environment:
+Each flag is a setting: --retain-age can stand in the environment too, as
+MIDSPAN_RETAIN_AGE, and in the YAML file of --config, as retain-age. A flag goes
+before the environment, that before the file. Several values are separated by
+commas in the environment, and a list in the file. --print-config shows what
+holds, and where it came from.
+
+Environment, for what no file should hold:
   MIDSPAN_TOKEN            admits readers and senders, as --token-file does
   MIDSPAN_FORWARD_HEADERS  headers for --forward, as name=value,name=value with
                            values in percent-encoding
@@ -64,13 +71,21 @@ Environment:
   midspan serve --data /var/lib/midspan --forward http://jaeger:4317
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 your-program
   midspan serve --otlp-grpc 127.0.0.1:14317 --otlp-http 127.0.0.1:14318
-  midspan serve --otlp-http 0.0.0.0:4318 --token-file token`,
+  midspan serve --otlp-http 0.0.0.0:4318 --token-file token
+  midspan serve --data /var/lib/midspan --print-config > midspan.yaml
+  midspan serve --config midspan.yaml`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runServe(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			s, err := configure(cmd.Flags(), os.Environ())
+			if err != nil {
+				return err
+			}
+			return runServe(cmd.Context(), &f, s, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags := cmd.Flags()
+	flags.String("config", "", "read settings from this YAML `file`, one a line, named as the flags are")
+	flags.BoolVar(&f.printConfig, "print-config", false, "print the settings as a file for --config, and end")
 	flags.StringVar(&f.listen, "listen", api.DefaultListen, "`address` of the dashboard and the API; port 0 takes any free one")
 	flags.StringVar(&f.otlpGRPC, "otlp-grpc", receiver.DefaultGRPC, "`address` that takes OTLP by gRPC")
 	flags.StringVar(&f.otlpHTTP, "otlp-http", receiver.DefaultHTTP, "`address` that takes OTLP by HTTP")
@@ -168,7 +183,11 @@ func checkAddress(flag, value, example string) error {
 	return nil
 }
 
-func runServe(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) error {
+func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io.Writer) error {
+	logger := slog.New(slog.NewTextHandler(stderr, nil))
+	for _, name := range s.unknown {
+		logger.Warn("an environment variable is no setting", "name", name)
+	}
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -180,12 +199,15 @@ func runServe(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
+	if f.printConfig {
+		return s.write(stdout)
+	}
 	version, _ := buildVersion()
 	b, err := bridge.New(ctx, bridge.Config{
 		Listen: f.listen, OTLPGRPC: f.otlpGRPC, OTLPHTTP: f.otlpHTTP,
 		Tokens: tokens, Insecure: f.insecure, AllowHosts: f.allowHosts, JaegerURL: f.jaegerURL, Version: version,
 		Storage: f.storage(), Forward: to,
-		Receiver: receiver.Config{MaxBytes: f.maxBytes, MaxPending: f.maxRequests}, Logger: slog.New(slog.NewTextHandler(stderr, nil)),
+		Receiver: receiver.Config{MaxBytes: f.maxBytes, MaxPending: f.maxRequests}, Logger: logger,
 	})
 	if exposed, ok := errors.AsType[*bridge.ExposedError](err); ok {
 		return usagef("%w: give --token-file, take 127.0.0.1, or let everyone read and send by --insecure", exposed)

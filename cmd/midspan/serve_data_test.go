@@ -18,7 +18,7 @@ import (
 func TestServeKilled(t *testing.T) {
 	data := t.TempDir()
 	var journal []string // names that were acknowledged, written before they are counted
-	var between string
+	var between time.Time
 	for round := range 3 {
 		cmd, s := startKillable(t, "--data", data)
 		for _, name := range journal {
@@ -30,10 +30,11 @@ func TestServeKilled(t *testing.T) {
 			if body := ask(t, s, "/activity/active"); !strings.Contains(body, `"name":"held-0"`) {
 				t.Errorf("what was open is not: %s", body)
 			}
-			if body := ask(t, s, "/activity/at?time="+between); !strings.Contains(body, fmt.Sprintf(`"total":%d,`, 1+40)) {
+			if body := ask(t, s, "/activity/at?time="+between.Format(time.RFC3339Nano)); !strings.Contains(body, fmt.Sprintf(`"total":%d,`, 1+40)) {
 				t.Errorf("the moment after the first round: %s", body)
 			}
 		}
+		<-time.After(time.Until(between.Add(200 * time.Millisecond))) // moments are told to a tenth of a second
 		post(t, s, otlpSpan(round, 999, fmt.Sprintf("held-%d", round), false))
 		var mu sync.Mutex
 		var senders sync.WaitGroup
@@ -51,7 +52,7 @@ func TestServeKilled(t *testing.T) {
 		}
 		senders.Wait()
 		if round == 0 {
-			between = time.Now().UTC().Format(time.RFC3339Nano)
+			between = time.Now().UTC()
 		}
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
