@@ -120,8 +120,8 @@ var rooms = []room{
 	},
 	{
 		path:      "internal/bridge",
-		rooms:     []string{"activity", "index", "api", "dashboard", "internal/receiver", "internal/liveness", "internal/eventlog", "internal/history", "internal/forward"},
-		libraries: []string{"google.golang.org/grpc", "go.opentelemetry.io/otel/metric"},
+		rooms:     []string{"activity", "index", "api", "dashboard", "internal/receiver", "internal/liveness", "internal/eventlog", "internal/history", "internal/forward", "internal/redact"},
+		libraries: []string{"google.golang.org/grpc", "go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/metric"},
 		never:     []string{module + "/processor", "github.com/spf13/cobra"},
 	},
 	{

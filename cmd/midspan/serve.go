@@ -38,6 +38,7 @@ type serveFlags struct {
 	maxRequests int
 	forward     []string
 	lostAfter   time.Duration
+	redact      redactFlags
 	printConfig bool
 }
 
@@ -53,6 +54,9 @@ With --data it is kept in one database in that folder, and a sender is answered
 when it is on disk: nothing that was acknowledged is lost by a crash, and every
 past moment can be asked for. Without it, up to 1,000,000 finished activities are
 held in 256 MiB of memory, and gone when the command ends.
+
+Secrets such as passwords, keys and card numbers are taken out before anything is
+kept or shown; --redact and the flags like it say what is one.
 
 Each flag is a setting: --retain-age can stand in the environment too, as
 MIDSPAN_RETAIN_AGE, and in the YAML file of --config, as retain-age. A flag goes
@@ -97,6 +101,12 @@ Environment, for what no file should hold:
 	flags.IntVar(&f.maxRequests, "max-requests", receiver.DefaultMaxPending, "OTLP requests under way at a time; further ones are told to come again")
 	flags.StringArrayVar(&f.forward, "forward", nil, "send finished spans on to the OTLP endpoint at this `URL`, by gRPC with port 4317 or grpc://, else by HTTP; may be repeated")
 	flags.DurationVar(&f.lostAfter, "forward-lost-after", 0, "forward an activity that was LOST for so long, as a span that failed; a late end would then show twice")
+	flags.StringVar(&f.redact.mode, "redact", redactHash, "what becomes of secrets before anything is kept or shown: hash or remove replaces them, off leaves them")
+	flags.StringSliceVar(&f.redact.allow, "redact-allow", nil, "take out every attribute but those with these `keys`, such as http.*,order.id")
+	flags.StringSliceVar(&f.redact.deny, "redact-deny", nil, "take out what these `keys` hold too, such as *.email,iban")
+	flags.StringSliceVar(&f.redact.keep, "redact-keep", nil, "leave what these `keys` hold, whatever it looks like")
+	flags.StringArrayVar(&f.redact.patterns, "redact-pattern", nil, "take out what a regular expression finds, as `name=expression`, or its first group; may be repeated")
+	flags.StringVar(&f.redact.keyFile, "redact-key-file", "", "key the hashes by this `file`, for the same ones after a restart and in every bridge; a random key without it")
 	flags.StringVar(&f.jaegerURL, "jaeger-url", "", "link activities to their traces in the Jaeger at this `URL`")
 	flags.StringVar(&f.tokenFile, "token-file", "", "admit only clients and senders with a token of this `file`, one a line")
 	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses beyond loopback without a token")
@@ -199,6 +209,10 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 	if err != nil {
 		return err
 	}
+	secrets, err := f.redact.config()
+	if err != nil {
+		return err
+	}
 	if f.printConfig {
 		return s.write(stdout)
 	}
@@ -206,7 +220,7 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 	b, err := bridge.New(ctx, bridge.Config{
 		Listen: f.listen, OTLPGRPC: f.otlpGRPC, OTLPHTTP: f.otlpHTTP,
 		Tokens: tokens, Insecure: f.insecure, AllowHosts: f.allowHosts, JaegerURL: f.jaegerURL, Version: version,
-		Storage: f.storage(), Forward: to,
+		Storage: f.storage(), Forward: to, Redact: secrets,
 		Receiver: receiver.Config{MaxBytes: f.maxBytes, MaxPending: f.maxRequests}, Logger: logger,
 	})
 	if exposed, ok := errors.AsType[*bridge.ExposedError](err); ok {

@@ -21,6 +21,7 @@ import (
 	"github.com/midspan/midspan/internal/forward"
 	"github.com/midspan/midspan/internal/liveness"
 	"github.com/midspan/midspan/internal/receiver"
+	"github.com/midspan/midspan/internal/redact"
 )
 
 const (
@@ -46,11 +47,14 @@ type Config struct {
 	Version    string
 	// Storage says where it is kept.
 	Storage Storage
+	// Redact says what is a secret, which is taken out of all that comes before it is
+	// kept or shown. Nil leaves everything as it came.
+	Redact *redact.Config
 	// Forward says to which targets finished spans go on. The bridge sets the log
 	// and what tells of lost activities.
 	Forward forward.Config
 	// Receiver bounds what is taken. The bridge sets where it goes, who is told of
-	// leases, and the tokens.
+	// leases, the tokens, and what is left of the texts that it quotes.
 	Receiver receiver.Config
 	// OTLPTLS has both addresses that take spans speak TLS; its zero value is
 	// plain text.
@@ -96,8 +100,14 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 			}
 		}
 	}
+	var clean *redact.Redactor
+	if cfg.Redact != nil {
+		if clean, err = redact.New(*cfg.Redact); err != nil {
+			return nil, err
+		}
+	}
 	b := &Bridge{cfg: cfg, leases: liveness.New(liveness.Config{Logger: cfg.Logger})}
-	if b.store, err = openStore(ctx, cfg.Storage, index.Config{Lease: b.leases.Of}, cfg.Forward, cfg.Logger); err != nil {
+	if b.store, err = openStore(ctx, cfg.Storage, index.Config{Lease: b.leases.Of}, cfg.Forward, clean, cfg.Logger); err != nil {
 		return nil, &StorageError{err}
 	}
 	defer func() {
@@ -112,6 +122,9 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 	}
 	takes := cfg.Receiver
 	takes.Sink, takes.Leases, takes.Tokens, takes.Logger = b.store, b.leases, tokens, cfg.Logger
+	if clean != nil {
+		takes.Leases, takes.Quote = cleanLeases{b.leases, clean}, clean.Text
+	}
 	if cfg.OTLPTLS != (receiver.TLSFiles{}) {
 		if takes.TLS, err = cfg.OTLPTLS.Config(cfg.Logger); err != nil {
 			return nil, err

@@ -35,7 +35,9 @@ type served struct {
 func serve(t *testing.T, cfg Config) *served {
 	t.Helper()
 	cfg.Listen, cfg.OTLPGRPC, cfg.OTLPHTTP = free, free, free
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	b, err := New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

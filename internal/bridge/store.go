@@ -13,6 +13,7 @@ import (
 	"github.com/midspan/midspan/internal/eventlog/sqlite"
 	"github.com/midspan/midspan/internal/forward"
 	"github.com/midspan/midspan/internal/history"
+	"github.com/midspan/midspan/internal/redact"
 )
 
 // Storage says where a bridge keeps what it takes. Its zero value keeps it in
@@ -33,7 +34,8 @@ type Storage struct {
 // store is a bridge's log, the index that it feeds, and what keeps both.
 type store struct {
 	eventlog.Log
-	index *index.Index
+	index  *index.Index
+	redact *redact.Redactor // nil leaves everything as it came
 	// Without a folder the rest is nil.
 	sqlite  *sqlite.Log
 	history *history.Store
@@ -44,8 +46,8 @@ type store struct {
 
 // openStore returns the log, an index that holds what the log has taken before,
 // and what forwards it to targets, not started.
-func openStore(ctx context.Context, cfg Storage, indexed index.Config, to forward.Config, logger *slog.Logger) (_ *store, err error) {
-	s := new(store)
+func openStore(ctx context.Context, cfg Storage, indexed index.Config, to forward.Config, clean *redact.Redactor, logger *slog.Logger) (_ *store, err error) {
+	s := &store{redact: clean}
 	apply := func(events []activity.Event) { s.index.Apply(events) }
 	indexed.MaxAge = cfg.MaxAge
 	if cfg.Folder == "" {
@@ -95,6 +97,15 @@ func (s *store) openForward(ctx context.Context, cfg forward.Config, logger *slo
 	cfg.Log, cfg.Activities, cfg.Logger = s.Log, s.index, logger
 	s.forward, err = forward.New(ctx, cfg)
 	return err
+}
+
+// Append is the one door: what comes through it is without secrets before
+// anything of it is written, indexed or shown.
+func (s *store) Append(ctx context.Context, events []activity.Event) error {
+	if s.redact != nil {
+		s.redact.Events(events)
+	}
+	return s.Log.Append(ctx, events)
 }
 
 // health returns why nothing can be taken, or nil.

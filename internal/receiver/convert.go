@@ -50,10 +50,11 @@ func (b *batch) reject(text string) {
 	b.reasons = append(b.reasons, reason{text, 1})
 }
 
-// reasonOf returns a decoder's words without the bytes that it quotes.
-func reasonOf(err error) string {
+// reasonOf returns a decoder's words without the bytes around the fault, and
+// without the secrets of the value that it quotes.
+func (r *Receiver) reasonOf(err error) string {
 	text, _, _ := strings.Cut(err.Error(), ", error found in")
-	return activity.Cut(strings.ToValidUTF8(text, "\ufffd"), 200)
+	return activity.Cut(strings.ToValidUTF8(r.cfg.Quote(text), "\ufffd"), 200)
 }
 
 // message says in words what was rejected; empty when nothing was.

@@ -100,6 +100,9 @@ type Config struct {
 	TLS *tls.Config
 	// Tokens admit a request that bears one of them. Empty admits every one.
 	Tokens []string
+	// Quote returns what an answer may tell of what a decoder said, which may quote
+	// what was sent. Nil means all of it.
+	Quote func(string) string
 	// Logger is told what the servers have to say. Defaults to slog.Default.
 	Logger *slog.Logger
 }
@@ -170,6 +173,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Quote == nil {
+		c.Quote = func(s string) string { return s }
 	}
 	return c, nil
 }

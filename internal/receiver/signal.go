@@ -102,7 +102,7 @@ func (b *batch) load(s *signal, body []byte, isJSON bool) *failure {
 		keep := func(one []byte) bool {
 			if _, err := s.decode(one, isJSON); err != nil {
 				broken++
-				b.reject("it is no OTLP " + s.item + ": " + reasonOf(err))
+				b.reject("it is no OTLP " + s.item + ": " + b.r.reasonOf(err))
 				return false
 			}
 			return true
@@ -122,7 +122,7 @@ func (b *batch) load(s *signal, body []byte, isJSON bool) *failure {
 		}
 	}
 	if err != nil {
-		return &failure{code: codes.InvalidArgument, http: http.StatusBadRequest, text: "the body is no OTLP request: " + err.Error()}
+		return &failure{code: codes.InvalidArgument, http: http.StatusBadRequest, text: "the body is no OTLP request: " + b.r.reasonOf(err)}
 	}
 	add(b)
 	return nil

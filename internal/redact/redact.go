@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/midspan/midspan/activity"
 )
@@ -29,6 +30,7 @@ const (
 	MaxPattern  = 1024 // bytes of one expression
 	MaxKeys     = 1000 // of each list of keys
 	MaxKeyLen   = 256  // bytes of one of them
+	MaxName     = 64   // bytes of a pattern's name
 	MinHashKey  = 16   // bytes
 )
 
@@ -36,8 +38,10 @@ const (
 	removed    = "[redacted]"
 	hashPrefix = "redacted:hmac:"
 	hashDigits = 16
-	// maxShared bounds how many resources and scopes are remembered.
-	maxShared = 4096
+	// maxShared and maxSharedBytes bound the resources and the scopes that are
+	// remembered.
+	maxShared      = 4096
+	maxSharedBytes = 16 << 20
 )
 
 // Config says what is a secret. The zero Config takes out what is commonly one.
@@ -66,7 +70,8 @@ type Config struct {
 
 // Pattern is a secret of the operator's own.
 type Pattern struct {
-	Name string // what it is counted by
+	// Name is what it is counted by: at most MaxName letters, digits, "_", "-" and ".".
+	Name string
 	// Expr is a regular expression in RE2's syntax, of at most MaxPattern
 	// bytes. Where it has a group, the first one is what is taken out.
 	Expr string
@@ -110,8 +115,8 @@ type Redactor struct {
 	counts   []atomic.Uint64 // by rule
 
 	mu        sync.Mutex // guards everything below
-	resources map[*activity.Resource]*activity.Resource
-	scopes    map[*activity.Scope]*activity.Scope
+	resources shared[activity.Resource]
+	scopes    shared[activity.Scope]
 }
 
 type pattern struct {
@@ -122,11 +127,7 @@ type pattern struct {
 
 // New returns a Redactor, or an error that says what is wrong with cfg.
 func New(cfg Config) (*Redactor, error) {
-	r := &Redactor{
-		remove: cfg.Remove, hashKey: slices.Clone(cfg.HashKey),
-		resources: make(map[*activity.Resource]*activity.Resource),
-		scopes:    make(map[*activity.Scope]*activity.Scope),
-	}
+	r := &Redactor{remove: cfg.Remove, hashKey: slices.Clone(cfg.HashKey)}
 	switch n := len(r.hashKey); {
 	case n == 0:
 		r.hashKey = make([]byte, sha256.Size)
@@ -156,10 +157,14 @@ func New(cfg Config) (*Redactor, error) {
 	return r, nil
 }
 
+const nameLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
+
 func compile(p Pattern) (pattern, error) {
 	switch {
 	case p.Name == "":
 		return pattern{}, errors.New("it has no name")
+	case len(p.Name) > MaxName || strings.Trim(p.Name, nameLetters) != "":
+		return pattern{}, fmt.Errorf("its name is that of a count: give at most %d letters, digits, \"_\", \"-\" and \".\"", MaxName)
 	case len(p.Expr) > MaxPattern:
 		return pattern{}, fmt.Errorf("its expression has %d bytes: at most %d are allowed", len(p.Expr), MaxPattern)
 	}
@@ -199,7 +204,7 @@ func (r *Redactor) Events(events []activity.Event) {
 		e := &events[i]
 		if e.Resource != nil {
 			if e.Resource != resource {
-				resource, cleanResource = e.Resource, r.resource(e.Resource)
+				resource, cleanResource = e.Resource, r.Resource(e.Resource)
 			}
 			e.Resource = cleanResource
 		}
@@ -226,48 +231,85 @@ func (r *Redactor) Events(events []activity.Event) {
 	}
 }
 
-// resource returns a resource without secrets: the same one for the same one,
+// Text returns a text without secrets: the same one where there are none.
+func (r *Redactor) Text(s string) string { return r.text(s) }
+
+// Resource returns a resource without secrets: the same one for the same one,
 // since whoever holds events compares resources by their place in memory.
-func (r *Redactor) resource(of *activity.Resource) *activity.Resource {
+func (r *Redactor) Resource(of *activity.Resource) *activity.Resource {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return remember(r.resources, of, func() *activity.Resource {
-		c := *of
-		c.Service, c.Instance, c.SchemaURL = r.text(c.Service), r.text(c.Instance), r.text(c.SchemaURL)
-		c.Attrs = slices.Clone(c.Attrs)
-		if !r.attrs(c.Attrs) && c.Service == of.Service && c.Instance == of.Instance && c.SchemaURL == of.SchemaURL {
-			return of
+	return r.resources.clean(of, func() (*activity.Resource, int) {
+		attrs := slices.Clone(of.Attrs)
+		changed := r.attrs(attrs)
+		c := activity.NewResource(attrs, r.text(of.SchemaURL))
+		if c.Dropped = of.Dropped; c.Service == "" {
+			c.Service = r.text(of.Service)
 		}
-		return &c
+		if c.Instance == "" {
+			c.Instance = r.text(of.Instance)
+		}
+		size := len(c.Service) + len(c.Instance) + len(c.SchemaURL) + sizeOf(attrs)
+		if !changed && c.Service == of.Service && c.Instance == of.Instance && c.SchemaURL == of.SchemaURL {
+			return of, size
+		}
+		return c, 2 * size
 	})
 }
 
 func (r *Redactor) scope(of *activity.Scope) *activity.Scope {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return remember(r.scopes, of, func() *activity.Scope {
+	return r.scopes.clean(of, func() (*activity.Scope, int) {
 		c := *of
 		c.Name, c.Version, c.SchemaURL = r.text(c.Name), r.text(c.Version), r.text(c.SchemaURL)
 		c.Attrs = slices.Clone(c.Attrs)
-		if !r.attrs(c.Attrs) && c.Name == of.Name && c.Version == of.Version && c.SchemaURL == of.SchemaURL {
-			return of
+		changed := r.attrs(c.Attrs)
+		size := len(c.Name) + len(c.Version) + len(c.SchemaURL) + sizeOf(c.Attrs)
+		if !changed && c.Name == of.Name && c.Version == of.Version && c.SchemaURL == of.SchemaURL {
+			return of, size
 		}
-		return &c
+		return &c, 2 * size
 	})
 }
 
-// remember returns what was made of a shared value. What it made is itself
-// remembered as clean, since an event may come by twice.
-func remember[T any](known map[*T]*T, of *T, clean func() *T) *T {
-	if c := known[of]; c != nil {
+// shared remembers what was made of shared values. When it holds too much it
+// forgets all, which costs time and nothing else. Its zero value is ready to use.
+type shared[T any] struct {
+	known map[*T]*T
+	bytes int
+}
+
+// clean returns what was made of a shared value, with the bytes that are held for
+// it. What was made is itself remembered as clean, since an event may come by twice.
+func (s *shared[T]) clean(of *T, redact func() (*T, int)) *T {
+	if c := s.known[of]; c != nil {
 		return c
 	}
-	if len(known) >= maxShared-1 {
-		clear(known)
+	c, size := redact()
+	if s.bytes += size; s.known == nil || len(s.known) >= maxShared-1 || s.bytes > maxSharedBytes {
+		s.known, s.bytes = make(map[*T]*T), size
 	}
-	c := clean()
-	known[of], known[c] = c, c
+	s.known[of], s.known[c] = c, c
 	return c
+}
+
+// sizeOf returns the bytes of attributes, about.
+func sizeOf(attrs []activity.Attr) int {
+	n := 0
+	for i := range attrs {
+		n += len(attrs[i].Key) + sizeOfValue(&attrs[i].Value)
+	}
+	return n
+}
+
+func sizeOfValue(v *activity.Value) int {
+	n := int(unsafe.Sizeof(activity.Attr{})) + len(v.Str()) + sizeOf(v.Map())
+	list := v.Slice()
+	for i := range list {
+		n += sizeOfValue(&list[i])
+	}
+	return n
 }
 
 // attrs reports whether it changed any.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/midspan/midspan/activity"
+	"github.com/midspan/midspan/internal/redact/canary"
 )
 
 // testKey makes the hashes of the tests the same each time.
@@ -245,6 +246,9 @@ func TestConfigErrors(t *testing.T) {
 		{"pattern at the longest", Config{Patterns: []Pattern{{"p", strings.Repeat("x", MaxPattern)}}}, ""},
 		{"pattern beyond", Config{Patterns: []Pattern{{"p", strings.Repeat("x", MaxPattern+1)}}}, `pattern 1, "p": its expression has 1025 bytes`},
 		{"pattern without a name", Config{Patterns: []Pattern{{"", "x"}}}, "it has no name"},
+		{"name at the longest", Config{Patterns: []Pattern{{strings.Repeat("x", MaxName), "x"}}}, ""},
+		{"name beyond", Config{Patterns: []Pattern{{strings.Repeat("x", MaxName+1), "x"}}}, "give at most 64 letters"},
+		{"name of a sentence", Config{Patterns: []Pattern{{"our ids", "x"}}}, "give at most 64 letters"},
 		{"pattern that is none", Config{Patterns: []Pattern{{"p", "("}}}, "missing closing )"},
 		{"pattern of another syntax", Config{Patterns: []Pattern{{"p", "(?=x)"}}}, "invalid or unsupported Perl syntax"},
 		{"pattern that matches nothing", Config{Patterns: []Pattern{{"p", "x*"}}}, "matches the empty text"},
@@ -313,8 +317,25 @@ func TestManyShared(t *testing.T) {
 			t.Fatalf("got %v", e[0].Resource.Attrs)
 		}
 	}
-	if n := len(r.resources); n > maxShared {
+	if n := len(r.resources.known); n > maxShared {
 		t.Errorf("%d resources are remembered, at most %d may", n, maxShared)
+	}
+	large := strings.Repeat("a ", 1<<20)
+	for i := range 3 * maxSharedBytes / len(large) {
+		r.Resource(&activity.Resource{Service: large[i:]})
+	}
+	if n := r.resources.bytes; n > maxSharedBytes || len(r.resources.known)*len(large) > 2*maxSharedBytes {
+		t.Errorf("%d bytes of %d resources are remembered, at most %d may", n, len(r.resources.known), maxSharedBytes)
+	}
+}
+
+// TestResource holds that a resource's own fields follow its attributes.
+func TestResource(t *testing.T) {
+	r := newRedactor(t, Config{Deny: []string{"service.name"}, Remove: true})
+	in := activity.NewResource([]activity.Attr{{Key: "service.name", Value: str("acme")}, {Key: "service.instance.id", Value: str("i-1")}}, "")
+	in.Dropped = 3
+	if got := r.Resource(in); got.Service != removed || got.Instance != "i-1" || got.Dropped != 3 || in.Service != "acme" {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -338,6 +359,8 @@ func TestLength(t *testing.T) {
 // bounded part for each place at which it begins.
 func TestHostile(t *testing.T) {
 	r := newRedactor(t, Config{})
+	var slowest time.Duration
+	var of string
 	for _, part := range []string{
 		"a", "\\", "-", "=", ":", "\"", "token=", "token:[", "sig:[", `client_id="`, `sig='a `, "cookie: a ", "authorization: digest ", "@tcp(", "://a:b", "://a:b/",
 		"https://hooks.x/a/", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "kind: Secret data: ", "kind: Secret\ndata:\n a: b\n", "<token>", "%3D", `\"token\":`,
@@ -347,13 +370,16 @@ func TestHostile(t *testing.T) {
 		for _, text := range []string{strings.Repeat(part, activity.MaxString/len(part)), "password=" + strings.Repeat(part, activity.MaxString/len(part))} {
 			start := time.Now()
 			r.text(text)
-			if took := time.Since(start); took > 5*time.Second {
+			took := time.Since(start)
+			if took > slowest {
+				slowest, of = took, part
+			}
+			if took > 5*time.Second {
 				t.Errorf("%d bytes of %q took %v", len(text), part, took)
-			} else if took > 100*time.Millisecond {
-				t.Logf("%d bytes of %q took %v", len(text), part, took)
 			}
 		}
 	}
+	t.Logf("the slowest text took %v: %d bytes of %q", slowest, activity.MaxString, of)
 }
 
 func TestConcurrentSafe(t *testing.T) {
@@ -384,8 +410,8 @@ func TestConcurrentSafe(t *testing.T) {
 // FuzzText holds that no text makes trouble: what comes out is as long as it may
 // be, is not changed by a second time, and stays JSON where it was.
 func FuzzText(f *testing.F) {
-	for _, c := range slices.Concat(canaries, heldOutCanaries) {
-		f.Add(c.mention(c.secret(1)))
+	for _, c := range slices.Concat(canary.Known, canary.HeldOut) {
+		f.Add(c.Mention(c.Secret(1)))
 	}
 	for line := range strings.Lines(ordinary) {
 		f.Add(line)
