@@ -70,6 +70,19 @@ type BridgeStats struct {
 	Dropped   int64  // changes that it never got
 }
 
+// ForwardStats tells how finished spans go on to one target. Counts are since
+// the start.
+type ForwardStats struct {
+	Target    string // where it is, without credentials
+	Lag       time.Duration
+	LagEvents uint64 // of the log that the target may still get; spans, at most
+	Sent      int64  // spans that it took
+	Rejected  int64  // spans that it will never take
+	Dropped   int64  // events that the log let go of before they were read
+	Retries   int64  // requests sent again
+	Away      bool   // it did not take the latest request
+}
+
 // Defaults of Config.
 const (
 	DefaultListen      = "127.0.0.1:18080"
@@ -117,6 +130,9 @@ type Config struct {
 	Export func() ExportStats
 	// Bridge tells likewise how a bridge is told. Nil means that there is none.
 	Bridge func() BridgeStats
+	// Forwarding tells likewise of each target that finished spans go on to, in
+	// the order to be shown. Nil means that there is none.
+	Forwarding func() []ForwardStats
 	// Ready returns why the server can't take what it is for, for /readyz: a
 	// sentence that an operator understands. It must be fast. Nil means that it
 	// always can.
@@ -232,6 +248,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Export == nil {
 		c.Export = func() ExportStats { return ExportStats{} }
+	}
+	if c.Forwarding == nil {
+		c.Forwarding = func() []ForwardStats { return nil }
 	}
 	if c.Bridge == nil {
 		c.Bridge = func() BridgeStats { return BridgeStats{} }

@@ -19,6 +19,12 @@ func TestGolden(t *testing.T) {
 			}
 		}
 		c.Bridge = func() BridgeStats { return BridgeStats{Endpoint: "http://localhost:4318", Connected: true, Dropped: 1} }
+		c.Forwarding = func() []ForwardStats {
+			return []ForwardStats{
+				{Target: "http://jaeger:4317", Sent: 5},
+				{Target: "https://traces.example/v1/traces", Lag: 1500 * time.Millisecond, LagEvents: 6, Rejected: 1, Dropped: 2, Retries: 3, Away: true},
+			}
+		}
 	})
 	w.Apply(story())
 	for _, tt := range []struct{ file, path, accept string }{

@@ -35,6 +35,7 @@ type (
 		Export     exportAnswer             `json:"export"`
 		Processes  []processAnswer          `json:"processes"`
 		Bridge     *bridgeAnswer            `json:"bridge"`
+		Forwarding []forwardAnswer          `json:"forwarding"`
 	}
 	windowAnswer struct {
 		Started     int64           `json:"started"`
@@ -90,6 +91,16 @@ type (
 		Endpoint  string `json:"endpoint"`
 		Connected bool   `json:"connected"`
 		Dropped   int64  `json:"dropped"`
+	}
+	forwardAnswer struct {
+		Target     string  `json:"target"`
+		LagSeconds float64 `json:"lag_seconds"`
+		LagSpans   uint64  `json:"lag_spans"`
+		Sent       int64   `json:"sent"`
+		Rejected   int64   `json:"rejected"`
+		Dropped    int64   `json:"dropped"`
+		Retries    int64   `json:"retries"`
+		State      string  `json:"state"`
 	}
 )
 
@@ -162,6 +173,14 @@ func (a *API) statsAnswer(st *activity.Stats) *statsAnswer {
 	}
 	if bridge := a.cfg.Bridge(); bridge.Endpoint != "" {
 		s.Bridge = &bridgeAnswer{bridge.Endpoint, bridge.Connected, bridge.Dropped}
+	}
+	s.Forwarding = []forwardAnswer{}
+	for _, f := range a.cfg.Forwarding() {
+		state := "ok"
+		if f.Away {
+			state = "away"
+		}
+		s.Forwarding = append(s.Forwarding, forwardAnswer{f.Target, f.Lag.Seconds(), f.LagEvents, f.Sent, f.Rejected, f.Dropped, f.Retries, state})
 	}
 	for _, state := range activity.States {
 		s.ByState[state] = st.ByState[state]

@@ -136,7 +136,7 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 	if b.api, err = api.New(api.Config{
 		Reader: b.store.index, Moments: b.store.index, Ready: b.store.health, Ack: b.store.Level().String(), Listen: cfg.Listen, AllowHosts: cfg.AllowHosts, Tokens: cfg.Tokens, Insecure: cfg.Insecure,
 		JaegerURL: cfg.JaegerURL, Dashboard: dashboard.Handler(), Service: "midspan", Version: cfg.Version, Logger: cfg.Logger,
-		Lease: activity.DefaultLeaseTTL, Processes: func() []activity.Process { return b.leases.Processes(100) }, Instruments: b.instruments,
+		Lease: activity.DefaultLeaseTTL, Processes: func() []activity.Process { return b.leases.Processes(100) }, Forwarding: b.forwarding, Instruments: b.instruments,
 	}); err != nil {
 		return nil, err
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/midspan/midspan/internal/redact"
 )
 
-// instruments registers the metrics of what was received, of leases, and of
-// what was redacted.
+// instruments registers the metrics of what was received, of leases, of what was
+// redacted and of forwarding.
 func (b *Bridge) instruments(meter metric.Meter) error {
 	failed := redactInstruments(meter, b.store.redact)
 	type reading struct {
@@ -60,7 +60,10 @@ func (b *Bridge) instruments(meter metric.Meter) error {
 		}
 		return nil
 	}, all...)
-	return err
+	if err != nil {
+		return err
+	}
+	return b.forwardInstruments(meter)
 }
 
 // redactInstruments counts what was taken out by rule: the built-in ones and at

@@ -14,6 +14,7 @@ import (
 	"github.com/midspan/midspan/internal/forward"
 	"github.com/midspan/midspan/internal/history"
 	"github.com/midspan/midspan/internal/redact"
+	"github.com/midspan/midspan/internal/receiver"
 )
 
 // Storage says where a bridge keeps what it takes. Its zero value keeps it in
@@ -51,7 +52,11 @@ func openStore(ctx context.Context, cfg Storage, indexed index.Config, to forwar
 	apply := func(events []activity.Event) { s.index.Apply(events) }
 	indexed.MaxAge = cfg.MaxAge
 	if cfg.Folder == "" {
-		s.Log = memory.Open(memory.Config{Apply: apply})
+		keeps := memory.Config{Apply: apply}
+		if len(to.Targets) == 0 {
+			keeps.MaxEvents = 1 // nobody reads it: the last batch alone stays
+		}
+		s.Log = memory.Open(keeps)
 		indexed.LogID = s.ID()
 		s.index = index.New(indexed)
 		if err := s.openForward(ctx, to, logger); err != nil {
@@ -90,6 +95,32 @@ func openStore(ctx context.Context, cfg Storage, indexed index.Config, to forwar
 	return s, nil
 }
 
+// appendParts appends events in as many batches as they need.
+func (s *store) appendParts(ctx context.Context, events []activity.Event) error {
+	err := s.Log.Append(ctx, events)
+	if !errors.Is(err, eventlog.ErrTooLarge) {
+		return err
+	}
+	if len(events) == 1 {
+		return &receiver.RejectedError{Events: 1, Reason: "it is larger than what can be stored"}
+	}
+	rejected := new(receiver.RejectedError)
+	half := len(events) / 2
+	for _, part := range [][]activity.Event{events[:half], events[half:]} {
+		err := s.appendParts(ctx, part)
+		if one, ok := errors.AsType[*receiver.RejectedError](err); ok {
+			rejected.Events += one.Events
+			rejected.Reason = one.Reason
+		} else if err != nil {
+			return err // all of it comes again, and what was taken changes nothing then
+		}
+	}
+	if rejected.Events == 0 {
+		return nil
+	}
+	return rejected
+}
+
 func (s *store) openForward(ctx context.Context, cfg forward.Config, logger *slog.Logger) (err error) {
 	if len(cfg.Targets) == 0 {
 		return nil
@@ -100,12 +131,27 @@ func (s *store) openForward(ctx context.Context, cfg forward.Config, logger *slo
 }
 
 // Append is the one door: what comes through it is without secrets before
-// anything of it is written, indexed or shown.
+// anything of it is written, indexed or shown. Events that are too large for any
+// batch are rejected apart from the others, by a *receiver.RejectedError.
+//
+// With targets, finished spans that the index holds just so are left out: a
+// sender that had no answer sends them again, and the targets have them.
 func (s *store) Append(ctx context.Context, events []activity.Event) error {
 	if s.redact != nil {
 		s.redact.Events(events)
 	}
-	return s.Log.Append(ctx, events)
+	if s.forward == nil {
+		return s.appendParts(ctx, events)
+	}
+	if events = s.index.Unseen(ctx, events); len(events) == 0 {
+		return nil
+	}
+	err := s.appendParts(ctx, events)
+	if s.sqlite == nil { // in memory nobody reads the log but for targets
+		floor, _ := s.forward.Floor()
+		_ = s.Trim(ctx, floor) // it has been closed
+	}
+	return err
 }
 
 // health returns why nothing can be taken, or nil.

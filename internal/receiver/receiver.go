@@ -43,11 +43,21 @@ const (
 )
 
 // Sink takes events, as a log does. When Append returns nil they are as safe as
-// the bridge promises. An error means that none was taken and that the same
-// events may be appended later; the sender is told so.
+// the bridge promises. A [*RejectedError] says that all were taken but some that
+// never can be. Any other error means that the same events may be appended later;
+// the sender is told so.
 type Sink interface {
 	Append(ctx context.Context, events []activity.Event) error
 }
+
+// RejectedError is why a Sink will never take some of the events. It took the
+// others.
+type RejectedError struct {
+	Events int // so many
+	Reason string
+}
+
+func (e *RejectedError) Error() string { return fmt.Sprintf("%d events rejected: %s", e.Events, e.Reason) }
 
 // Leases is told of the processes that events come from. Its methods must be
 // fast. The resources have a lease: see [activity.Resource.Lease].
@@ -294,9 +304,16 @@ func (r *Receiver) take(ctx context.Context, s *signal, body []byte, isJSON bool
 	if why := b.load(s, body, isJSON); why != nil {
 		return nil, why
 	}
-	if len(b.events) > 0 {
+	taken := len(b.events)
+	if taken > 0 {
 		// Who goes away meanwhile leaves it to us whether it was taken.
-		if err := r.cfg.Sink.Append(context.WithoutCancel(ctx), b.events); err != nil {
+		err := r.cfg.Sink.Append(context.WithoutCancel(ctx), b.events)
+		if rejected, ok := errors.AsType[*RejectedError](err); ok {
+			taken -= rejected.Events
+			for range rejected.Events {
+				b.reject(rejected.Reason)
+			}
+		} else if err != nil {
 			r.unavailable.Add(1)
 			return nil, errUnavailable
 		}
@@ -307,7 +324,7 @@ func (r *Receiver) take(ctx context.Context, s *signal, body []byte, isJSON bool
 		}
 	}
 	r.requests.Add(1)
-	r.events.Add(int64(len(b.events)))
+	r.events.Add(int64(taken))
 	r.rejected.Add(b.rejected)
 	return s.answer(b.rejected, b.message(s.item)), nil
 }

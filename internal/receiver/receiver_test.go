@@ -352,6 +352,29 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
+// rejecting takes all but some.
+type rejecting struct{ sink }
+
+func (s rejecting) Append(ctx context.Context, events []activity.Event) error {
+	if err := s.sink.Append(ctx, events[1:]); err != nil {
+		return err
+	}
+	return &RejectedError{Events: 1, Reason: "it is too much"}
+}
+
+// What a sink will never take is rejected alone.
+func TestSinkRejects(t *testing.T) {
+	x := newIndex()
+	r := newReceiver(t, Config{Sink: rejecting{sink{x}}})
+	resp, err := ptraceotlp.NewGRPCClient(dial(t, r)).Export(t.Context(), goodSpans(3, 0))
+	if err != nil || resp.PartialSuccess().RejectedSpans() != 1 || resp.PartialSuccess().ErrorMessage() != "1 span rejected: it is too much" {
+		t.Errorf("%v %v", resp.PartialSuccess(), err)
+	}
+	if got := r.Stats(); got != (Stats{Requests: 1, Events: 2, Rejected: 1, MaxPending: DefaultMaxPending}) || count(t, x) != 2 {
+		t.Errorf("%+v with %d activities", got, count(t, x))
+	}
+}
+
 // A gRPC peer that never sends its request does not hold a place for long.
 func TestSlowPeer(t *testing.T) {
 	r := newReceiver(t, Config{Sink: sink{newIndex()}, MaxPending: 1, Connections: Connections{Request: 50 * time.Millisecond}})

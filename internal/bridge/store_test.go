@@ -1,0 +1,128 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/midspan/midspan/activity"
+	"github.com/midspan/midspan/index"
+	"github.com/midspan/midspan/internal/eventlog"
+	"github.com/midspan/midspan/internal/eventlog/memory"
+	"github.com/midspan/midspan/internal/forward"
+	"github.com/midspan/midspan/internal/receiver"
+)
+
+// A request that is sent again, as after an answer that got lost, reaches a
+// target once.
+func TestRetryIsForwardedOnce(t *testing.T) {
+	backend := serve(t, Config{})
+	b := serve(t, Config{Storage: Storage{Folder: t.TempDir()}, Forward: forward.Config{
+		Targets: []forward.Target{{URL: "http://" + backend.HTTPAddr().String()}},
+	}})
+	request := func(first, n int) string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = span(fmt.Sprintf("%032x", 7), first+i, 0, 1000, 2000)
+		}
+		return spans(text("service.name", "shop"), list...)
+	}
+	b.send("/v1/traces", request(1, 20))
+	b.send("/v1/traces", request(1, 20))
+	b.send("/v1/traces", request(11, 20)) // half of it new
+	_, last := b.store.Bounds()
+	if last != 30 {
+		t.Errorf("the log has %d events", last)
+	}
+	eventually(t, 10*time.Second, func() string {
+		if s := b.store.forward.Stats()[0]; s.Sent != 30 || s.LagEvents != 0 {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
+	if got := backend.receiver.Stats().Events; got != 30 {
+		t.Errorf("the target got %d spans", got)
+	}
+}
+
+// The log in memory keeps what a target has not taken, and nothing else.
+func TestMemoryLogHoldsWhatIsNeeded(t *testing.T) {
+	held := func(b *served) uint64 { return b.store.Log.(*memory.Log).Stats().Events }
+	send := func(b *served, n int) {
+		for i := range n {
+			b.send("/v1/traces", spans(text("service.name", "shop"), span(fmt.Sprintf("%032x", 8), i+1, 0, 1000, 2000)))
+		}
+	}
+	alone := serve(t, Config{})
+	send(alone, 20)
+	if n := held(alone); n != 1 {
+		t.Errorf("without a target it holds %d events", n)
+	}
+	away := serve(t, Config{Forward: forward.Config{Targets: []forward.Target{{URL: "http://127.0.0.1:1"}}}})
+	send(away, 20)
+	if n := held(away); n != 20 {
+		t.Errorf("with one that is away it holds %d events", n)
+	}
+	there := serve(t, Config{Forward: forward.Config{Targets: []forward.Target{{URL: "http://" + alone.HTTPAddr().String()}}}})
+	send(there, 20)
+	eventually(t, 10*time.Second, func() string {
+		if n := there.store.forward.Stats()[0].LagEvents; n != 0 {
+			return fmt.Sprintf("%d events behind", n)
+		}
+		return ""
+	})
+	there.send("/v1/traces", spans(text("service.name", "shop"), span(fmt.Sprintf("%032x", 9), 1, 0, 1000, 2000)))
+	if n := held(there); n != 1 {
+		t.Errorf("with one that has all it holds %d events", n)
+	}
+}
+
+// narrowLog takes batches of a few events, none of which is large.
+type narrowLog struct {
+	*memory.Log
+	full bool
+}
+
+func (l *narrowLog) Append(ctx context.Context, events []activity.Event) error {
+	for i := range events {
+		if len(events) > 4 || events[i].Name == "large" {
+			return fmt.Errorf("append %w", eventlog.ErrTooLarge)
+		}
+		if l.full && events[i].Name == "last" {
+			return eventlog.ErrUnavailable
+		}
+	}
+	return l.Log.Append(ctx, events)
+}
+
+// What no batch holds is rejected alone, and what needs several goes in several.
+func TestTooLarge(t *testing.T) {
+	log := &narrowLog{Log: memory.Open(memory.Config{})}
+	s := &store{Log: log, index: index.New(index.Config{})}
+	var events []activity.Event
+	for i := range 30 {
+		name := "small"
+		if i%10 == 9 {
+			name = "large"
+		}
+		events = append(events, activity.Event{ID: activity.ID{Trace: activity.TraceID{1}, Span: activity.SpanID{byte(i + 1)}}, Changes: activity.Changes{Name: name}})
+	}
+	rejected, ok := errors.AsType[*receiver.RejectedError](s.Append(t.Context(), events))
+	if !ok || rejected.Events != 3 || !strings.Contains(rejected.Reason, "larger") {
+		t.Errorf("%+v", rejected)
+	}
+	if _, last := log.Bounds(); last != 27 {
+		t.Errorf("%d events were taken", last)
+	}
+	log.full = true
+	events[29].Name = "last"
+	if err := s.Append(t.Context(), events); !errors.Is(err, eventlog.ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
+	if err := s.Append(t.Context(), events[:1]); err != nil {
+		t.Errorf("%v", err)
+	}
+}
