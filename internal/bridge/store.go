@@ -13,8 +13,8 @@ import (
 	"github.com/midspan/midspan/internal/eventlog/sqlite"
 	"github.com/midspan/midspan/internal/forward"
 	"github.com/midspan/midspan/internal/history"
-	"github.com/midspan/midspan/internal/redact"
 	"github.com/midspan/midspan/internal/receiver"
+	"github.com/midspan/midspan/internal/redact"
 )
 
 // Storage says where a bridge keeps what it takes. Its zero value keeps it in

@@ -97,7 +97,7 @@ func (l *ledger) missing() int {
 // each span arrives, as it was sent, and again only as far as is allowed.
 // MIDSPAN_FLAPS says how long, of each driver of the log.
 func TestFlaps(t *testing.T) {
-	long := time.Second
+	long := 300 * time.Millisecond
 	if text := os.Getenv("MIDSPAN_FLAPS"); text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil {
@@ -163,8 +163,8 @@ func flap(t *testing.T, open func() (eventlog.Log, error), restarts bool, long t
 		return last - floor
 	}
 	end := time.Now().Add(long)
-	for round := 0; round < 20 || time.Now().Before(end); round++ {
-		r := m.request(1 + random.IntN(1000))
+	for round := 0; round < 12 || time.Now().Before(end); round++ {
+		r := m.request(1 + random.IntN(300))
 		book.send(r)
 		receive(t, log, r)
 		switch random.IntN(6) {
@@ -226,7 +226,7 @@ func flap(t *testing.T, open func() (eventlog.Log, error), restarts bool, long t
 // A target that was away for long gets all of it, over the drivers that bridges
 // use: more than a read, a request and a reader's buffer hold.
 func TestBacklog(t *testing.T) {
-	const spans = 8_000
+	const spans = 4_000
 	for _, name := range []string{"memory", "sqlite"} {
 		t.Run(name, func(t *testing.T) {
 			var log eventlog.Log = memory.Open(memory.Config{})
@@ -247,8 +247,8 @@ func TestBacklog(t *testing.T) {
 			stop()
 			f := start(t, Config{Log: log, Targets: []Target{{URL: url}}})
 			var sent []*exportRequest
-			for range spans / 1000 {
-				sent = append(sent, m.request(1000))
+			for range spans / 500 {
+				sent = append(sent, m.request(500))
 			}
 			receive(t, log, sent...)
 			poll(t, func() bool { return f.Stats()[0].Away })

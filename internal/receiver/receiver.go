@@ -57,7 +57,9 @@ type RejectedError struct {
 	Reason string
 }
 
-func (e *RejectedError) Error() string { return fmt.Sprintf("%d events rejected: %s", e.Events, e.Reason) }
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("%d events rejected: %s", e.Events, e.Reason)
+}
 
 // Leases is told of the processes that events come from. Its methods must be
 // fast. The resources have a lease: see [activity.Resource.Lease].
