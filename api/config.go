@@ -28,6 +28,8 @@ type Reader interface {
 	// Tree returns activity.ErrNotFound for a root that is not held.
 	Tree(ctx context.Context, q *activity.TreeQuery) (*activity.Tree, error)
 	Stats(ctx context.Context) (*activity.Stats, error)
+	// StatsOf counts what the filter selects among what is held.
+	StatsOf(ctx context.Context, f *activity.Filter) (*activity.Stats, error)
 	// Scan calls fn with everything the filter selects, the finished first in
 	// the order of their end, then the open. It holds no lock while fn runs and
 	// returns fn's error.

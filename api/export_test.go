@@ -301,18 +301,6 @@ func TestTallyAgreesWithTheIndex(t *testing.T) {
 	}
 }
 
-func TestSketch(t *testing.T) {
-	for v := uint64(0); v < 1<<20; v += 1 + v/977 {
-		i := sketchIndex(v)
-		if got := sketchValue(i); math.Abs(got-float64(v)) > float64(v)*0.008+0.5 {
-			t.Fatalf("%d is in the bucket of %v", v, got)
-		}
-	}
-	if i := sketchIndex(math.MaxInt64); i != len(sketch{}.buckets)-1 {
-		t.Errorf("the longest duration is in bucket %d of %d", i, len(sketch{}.buckets))
-	}
-}
-
 func TestMetrics(t *testing.T) {
 	w := newWorld(t, func(c *Config, _ *index.Config) {
 		c.Export = func() ExportStats { return ExportStats{Dropped: 3} }

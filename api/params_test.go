@@ -279,7 +279,10 @@ type errReader struct {
 }
 
 func (e errReader) List(context.Context, *activity.Query) (*activity.Page, error) { return nil, e.err }
-func (e errReader) Stats(context.Context) (*activity.Stats, error)                { return nil, e.err }
+func (e errReader) StatsOf(context.Context, *activity.Filter) (*activity.Stats, error) {
+	return nil, e.err
+}
+func (e errReader) Stats(context.Context) (*activity.Stats, error) { return nil, e.err }
 func (e errReader) Resolve(context.Context, activity.SpanID) ([]activity.ID, error) {
 	return nil, e.err
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"time"
@@ -236,4 +237,17 @@ func finite(f float64) float64 {
 		return 0
 	}
 	return f
+}
+
+// statsOf returns the index's own statistics, or those of what a filter selects.
+func (a *API) statsOf(ctx context.Context, f *activity.Filter) (*activity.Stats, error) {
+	if selectsAll(f) {
+		return a.cfg.Reader.Stats(ctx)
+	}
+	leave, err := a.heavy()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return a.cfg.Reader.StatsOf(ctx, f)
 }

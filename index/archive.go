@@ -27,12 +27,17 @@ const (
 	PartCodes
 	PartPlaces
 	PartText
+	PartGrams
+	PartCounts
 )
 
-// Parts are all of them.
-var Parts = [...]Part{PartSpans, PartCodes, PartPlaces, PartText}
+// Parts are all of them. What a segment in memory has are those before PartGrams;
+// the others are made of them.
+var Parts = [...]Part{PartSpans, PartCodes, PartPlaces, PartText, PartGrams, PartCounts}
 
-func (p Part) String() string { return [...]string{"spans", "codes", "places", "text"}[p] }
+func (p Part) String() string {
+	return [...]string{"spans", "codes", "places", "text", "grams", "counts"}[p]
+}
 
 // look is one look at the index, under its lock. Where it meets a part of a
 // segment that is away it notes that and goes on as if the rows were not held:
@@ -152,7 +157,7 @@ func (x *Index) fetch(ctx context.Context, seg *segment, parts part) (*segment, 
 		return seg, nil
 	}
 	c := *seg
-	for _, p := range Parts {
+	for _, p := range Parts[:PartGrams] {
 		one := part(1) << p
 		if parts&one == 0 || c.has(one) {
 			continue
@@ -263,6 +268,7 @@ func (x *Index) cool() {
 			return // the next checkpoint takes it
 		}
 		c := *seg
+		c.coded = seg.digest()
 		c.spans, c.places, c.codes, c.tables, c.text = nil, nil, nil, nil, nil
 		x.sealedBytes += c.bytes() - seg.bytes()
 		x.segs[x.cooled] = &c

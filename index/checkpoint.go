@@ -449,7 +449,7 @@ func (x *Index) appendState(b []byte) []byte {
 		s.uint(&number)
 		s.bytes(&summary)
 		s.bytes(&dead)
-		for _, p := range Parts {
+		for _, p := range Parts[:PartGrams] {
 			data := seg.appendPart(nil, p)
 			s.bytes(&data)
 		}
@@ -554,7 +554,7 @@ func (s *state) segment() (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range Parts {
+	for _, p := range Parts[:PartGrams] {
 		var data []byte
 		s.bytes(&data)
 		part, err := decodePart(seg, p, data)

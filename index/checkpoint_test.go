@@ -24,6 +24,7 @@ type shelf struct {
 	segments map[uint64]*Restored
 	parts    map[cacheKey][]byte
 	loads    int
+	of       map[Part]int // loads of each
 	broken   error
 }
 
@@ -31,6 +32,7 @@ func (s *shelf) Load(_ context.Context, segment uint64, p Part) ([]byte, error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loads++
+	s.of[p]++
 	data, ok := s.parts[cacheKey{segment, p}]
 	if !ok && s.broken == nil {
 		return nil, fmt.Errorf("there is no %v of segment %d", p, segment)
@@ -83,7 +85,7 @@ func (s *shelf) restore(t *testing.T, cfg Config) *Index {
 }
 
 func newShelf() *shelf {
-	return &shelf{segments: make(map[uint64]*Restored), parts: make(map[cacheKey][]byte)}
+	return &shelf{of: make(map[Part]int), segments: make(map[uint64]*Restored), parts: make(map[cacheKey][]byte)}
 }
 
 // traffic makes the numbered events of activities that start, report, end, are
@@ -196,6 +198,36 @@ func TestArchive(t *testing.T) {
 		if store.loads == 0 {
 			t.Error("nothing was read from the archive")
 		}
+		clock.advance(2 * time.Hour)
+		compareStats(t, whole, x)
+	}
+}
+
+var archiveFilters = map[string]activity.Filter{
+	"all":         {},
+	"two filters": {Types: []activity.Type{activity.Types[2]}, States: []activity.State{activity.Failed}},
+	"text":        {Terms: []string{"out of 7"}},
+	"attribute":   {Attrs: []activity.AttrFilter{{Key: "order.id", Values: []string{"777", "7778"}}}},
+	"agent":       {Agents: []string{"agent 3"}, Threads: []string{"t3"}},
+	"service":     {Services: []string{"mail"}, MinDuration: 900 * time.Millisecond},
+	"trace":       {Traces: []activity.TraceID{id(5, 0).Trace, id(900, 0).Trace}},
+	"time":        {Since: at(3 * time.Second), Until: at(4 * time.Second)},
+	"lost":        {States: []activity.State{activity.Lost, activity.InProgress}},
+}
+
+// compareStats holds that two indexes count the same.
+func compareStats(t *testing.T, want, got *Index) {
+	t.Helper()
+	for name, f := range archiveFilters {
+		a, errA := want.StatsOf(t.Context(), &f)
+		b, errB := got.StatsOf(t.Context(), &f)
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		a.Held, b.Held = activity.Held{}, activity.Held{}
+		if diff := cmp.Diff(a, b); diff != "" {
+			t.Errorf("statistics of %s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
@@ -216,19 +248,9 @@ func compare(t *testing.T, want, got *Index, tr *traffic) {
 		}
 		return out
 	}
-	filters := map[string]activity.Filter{
-		"all":         {},
-		"two filters": {Types: []activity.Type{activity.Types[2]}, States: []activity.State{activity.Failed}},
-		"text":        {Terms: []string{"out of 7"}},
-		"attribute":   {Attrs: []activity.AttrFilter{{Key: "order.id", Values: []string{"777", "7778"}}}},
-		"agent":       {Agents: []string{"agent 3"}, Threads: []string{"t3"}},
-		"service":     {Services: []string{"mail"}, MinDuration: 900 * time.Millisecond},
-		"trace":       {Traces: []activity.TraceID{id(5, 0).Trace, id(900, 0).Trace}},
-		"time":        {Since: at(3 * time.Second), Until: at(4 * time.Second)},
-		"lost":        {States: []activity.State{activity.Lost, activity.InProgress}},
-	}
 	sorts := []activity.Sort{activity.NewestPlanned, activity.OldestPlanned, activity.LongestFirst, activity.LatestEnded}
-	for name, f := range filters {
+	compareStats(t, want, got)
+	for name, f := range archiveFilters {
 		two := tr.IntN(len(sorts)) // each filter by two orders: all four take minutes with the race detector
 		for _, sort := range []activity.Sort{sorts[two], sorts[(two+1)%len(sorts)]} {
 			q := activity.Query{Filter: f, Sort: sort, Limit: 40}
@@ -292,6 +314,53 @@ func drawTree(tree *activity.Tree) (out []string) {
 	}
 	walk("", tree.Roots)
 	return append(out, fmt.Sprint(tree.RootCount, tree.Truncated))
+}
+
+// Statistics of archived segments whose rows all count alike come from their
+// counts, and are those of the rows.
+func TestArchiveCounts(t *testing.T) {
+	clock := newClock()
+	store := newShelf()
+	whole := New(Config{LogID: "01LOG", MaxFinished: -1, MaxBytes: -1, Now: clock.Now})
+	x := New(Config{LogID: "01LOG", Archive: store, MaxBytes: 1, Now: clock.Now})
+	random := rand.New(rand.NewPCG(1, 2))
+	services := []*activity.Resource{nil, {Service: "mail"}, {Service: "search", Instance: "1"}, {Service: "search", Instance: "2"}}
+	seq := uint64(0)
+	for i := range 14 * rowsPerSegment {
+		begin := clock.time()
+		events := []activity.Event{
+			ev(id(i/7, i), 1, begin, activity.EventStarted, str(activity.KeyType, activity.Types[random.IntN(4)].String())),
+			ev(id(i/7, i), 2, begin+activity.Time(random.IntN(1e9)), []activity.Kind{activity.EventCompleted, activity.EventFailed, activity.EventCancelled}[random.IntN(3)]),
+		}
+		if i%3 == 0 {
+			events = slices.Insert(events, 0, ev(id(i/7, i), 0, begin-activity.Time(random.IntN(1e9)), activity.EventPlanned))
+		}
+		for k := range events {
+			seq++
+			events[k].Seq, events[k].Rev, events[k].ReceivedAt = seq, uint32(k+1), begin
+			events[k].Resource = services[i%len(services)]
+		}
+		whole.Apply(clone(events))
+		x.Apply(clone(events))
+		clock.advance(time.Millisecond)
+		if i%1000 == 0 {
+			store.store(x)
+		}
+	}
+	store.store(x)
+	x.Apply([]activity.Event{{Seq: seq + 1, ID: id(1<<20, 1), Rev: 1, At: clock.time(), Kind: activity.EventStarted}})
+	whole.Apply([]activity.Event{{Seq: seq + 1, ID: id(1<<20, 1), Rev: 1, At: clock.time(), Kind: activity.EventStarted}})
+	if x.cooled < 3 {
+		t.Fatalf("%d segments are away", x.cooled)
+	}
+	for _, d := range []time.Duration{0, 50 * time.Second, 15 * time.Second, 3 * time.Minute, 2 * time.Hour} { // out of one window after the other
+		clock.advance(d)
+		store.of = make(map[Part]int)
+		compareStats(t, whole, x)
+		if d >= 3*time.Minute && store.of[PartCounts] == 0 {
+			t.Errorf("no statistics of %v ago came from the counts", d)
+		}
+	}
 }
 
 // What was retired is gone, from the index and from the archive, and the oldest

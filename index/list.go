@@ -60,11 +60,16 @@ func before(s activity.Sort, a, b candidate) bool {
 
 // page collects the first rows behind the cursor, and counts all.
 type page struct {
-	q     *activity.Query
-	after *candidate
-	rows  []candidate // a heap whose top is the last of them
-	total int
+	q      *activity.Query
+	after  *candidate
+	rows   []candidate // a heap whose top is the last of them
+	total  int
+	beyond int  // segments whose text was read from the archive only to count
+	more   bool // there may be others that were not counted
 }
+
+// maxBeyond bounds page.beyond.
+const maxBeyond = 64
 
 func (p *page) Len() int           { return len(p.rows) }
 func (p *page) Less(i, j int) bool { return before(p.q.Sort, p.rows[j], p.rows[i]) }
@@ -102,6 +107,13 @@ func (p *page) add(c candidate) {
 // done reports whether a segment whose best key is given can change nothing.
 func (p *page) done(best int64) bool {
 	return p.total > activity.ExactTotal && p.full() && !before(p.q.Sort, candidate{key: best}, p.rows[0])
+}
+
+// enough reports whether what is left would have to be counted by reading ever
+// more text, for which nobody waits.
+func (p *page) enough(next *segment, best int64) bool {
+	p.more = p.beyond >= maxBeyond && !p.q.HeadOnly() && !next.has(partText) && p.none(best)
+	return p.more
 }
 
 // none reports whether no row of a segment whose best key is given can get a
@@ -175,7 +187,7 @@ func (x *Index) List(ctx context.Context, q *activity.Query) (*activity.Page, er
 		}
 		return cmp.Compare(best(b), best(a))
 	})
-	for len(order) > 0 && !p.done(best(order[0])) {
+	for len(order) > 0 && !p.done(best(order[0])) && !p.enough(order[0], best(order[0])) {
 		n := min(len(order), runtime.GOMAXPROCS(0))
 		if q.HeadOnly() && order[0].has(allParts) {
 			n = 1 // a segment takes less than to share the work
@@ -189,6 +201,9 @@ func (x *Index) List(ctx context.Context, q *activity.Query) (*activity.Page, er
 				p.add(c)
 			}
 			p.total += rows.others
+			if rows.read {
+				p.beyond++
+			}
 		}
 		order = order[n:]
 	}
@@ -198,7 +213,8 @@ func (x *Index) List(ctx context.Context, q *activity.Query) (*activity.Page, er
 // scanned is what one segment holds for a page.
 type scanned struct {
 	rows   []candidate
-	others int // rows that are counted alone
+	others int  // rows that are counted alone
+	read   bool // its text was read from the archive for these
 	err    error
 }
 
@@ -209,7 +225,8 @@ func (x *Index) scanAll(ctx context.Context, segs []*segment, p *page, v view) (
 	scan := func(k int) {
 		s := &found[k]
 		parts := partIDs
-		if counted := p.none(bestKey(p.q.Sort)(segs[k])); counted && p.q.Sort != activity.LongestFirst && p.q.Sort != activity.LatestEnded {
+		counted := p.none(bestKey(p.q.Sort)(segs[k]))
+		if counted && p.q.Sort != activity.LongestFirst && p.q.Sort != activity.LatestEnded {
 			parts = 0
 		}
 		m := newMatcher(ctx, x, &p.q.Filter, v)
@@ -222,6 +239,7 @@ func (x *Index) scanAll(ctx context.Context, segs []*segment, p *page, v view) (
 			}
 			return true
 		})
+		s.read = counted && m.read
 	}
 	var others sync.WaitGroup
 	for k := 1; k < len(segs); k++ {
@@ -245,7 +263,7 @@ func (x *Index) answer(ctx context.Context, p *page, v view) (_ *activity.Page, 
 		}
 		return 1
 	})
-	out := &activity.Page{Total: p.total, Exact: p.total <= activity.ExactTotal, AsOf: v.asOf}
+	out := &activity.Page{Total: p.total, Exact: p.total <= activity.ExactTotal && !p.more, AsOf: v.asOf}
 	rows := p.rows
 	if len(rows) > p.q.Limit {
 		rows = rows[:p.q.Limit]

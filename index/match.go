@@ -21,7 +21,9 @@ type matcher struct {
 	parts         part   // of a segment, that judging a row reads
 	at            *activity.Moment
 	headOnly      bool
-	needles       []needle // of f.Terms
+	read          bool     // text was read from the archive
+	needles       []needle // of f.Terms and f.Attrs
+	grams         []uint32 // of the needles
 
 	folded activity.Activity // the row being judged
 	arena  []activity.Attr   // of folded
@@ -50,6 +52,12 @@ func newMatcher(ctx context.Context, x *Index, f *activity.Filter, v view) *matc
 	for _, term := range f.Terms {
 		m.needles = append(m.needles, newNeedle(term))
 	}
+	for i := range f.Attrs {
+		if n, ok := attrNeedle(&f.Attrs[i]); ok {
+			m.needles = append(m.needles, n)
+		}
+	}
+	m.grams = gramsOf(m.needles)
 	return m
 }
 
@@ -63,6 +71,11 @@ func (m *matcher) scan(seg *segment, parts part, fn func(seg *segment, i int) bo
 	if !m.may(seg) {
 		return nil
 	}
+	if len(m.grams) > 0 && !seg.has(partText) {
+		if may, err := m.x.mayHold(m.ctx, seg, m.grams); err != nil || !may {
+			return err
+		}
+	}
 	seg, err := m.x.fetch(m.ctx, seg, partCodes)
 	if err != nil {
 		return err
@@ -71,6 +84,7 @@ func (m *matcher) scan(seg *segment, parts part, fn func(seg *segment, i int) bo
 	if !any {
 		return nil
 	}
+	m.read = m.read || m.parts&partText != 0 && !seg.has(partText)
 	if seg, err = m.x.fetch(m.ctx, seg, m.parts); err != nil {
 		return err
 	}
@@ -174,6 +188,9 @@ func (m *matcher) may(seg *segment) bool {
 		return false
 	}
 	if seg.types&m.types == 0 || seg.states&m.states == 0 {
+		return false
+	}
+	if seg.coded != nil && !seg.coded.may(f, m.types, m.states) {
 		return false
 	}
 	if f.MinDuration > time.Duration(seg.maxDuration) {

@@ -21,6 +21,7 @@ import (
 //	           planned and begun, each less the row's before; start and started,
 //	           less planned; ended, less started; seq, less begun; record length
 //	text    := the records, one behind the other
+//	grams   := a Bloom filter of 2^13 to 2^18 bits, bit 0 in the lowest of the first byte
 //
 // A time that is absent is 0, as is what is taken from it then.
 
@@ -39,6 +40,10 @@ func (s *segment) appendPart(b []byte, p Part) []byte {
 		return s.appendPlaces(b)
 	case PartText:
 		b = append(b, s.text...)
+	case PartGrams:
+		b = s.grams().append(b)
+	case PartCounts:
+		b = s.appendCounts(b)
 	}
 	return b
 }
@@ -248,7 +253,8 @@ func (d *decoder) count() int {
 // appendSummary appends what a segment keeps in memory when its parts are away.
 //
 //	summary := rows, types, states, min and max planned, min and max ended, max
-//	           duration, min begun, max seq, lost (1), Bloom filter of the traces
+//	           duration, min begun, max seq, lost (1), Bloom filter of the traces, digest
+//	digest   := Bloom filters of the codes and of the threads (256 bytes each)
 //	dead    := a bit of each row, the first in the lowest of the first byte
 func (s *segment) appendSummary(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(s.n))
@@ -266,6 +272,15 @@ func (s *segment) appendSummary(b []byte) []byte {
 	b = append(b, lost)
 	for _, word := range s.traces {
 		b = binary.LittleEndian.AppendUint64(b, word)
+	}
+	coded := s.coded
+	if coded == nil {
+		coded = s.digest()
+	}
+	for _, filter := range [...]*smallBloom{&coded.codes, &coded.threads} {
+		for _, word := range filter {
+			b = binary.LittleEndian.AppendUint64(b, word)
+		}
 	}
 	return b
 }
@@ -300,6 +315,14 @@ func decodeSummary(first uint64, summaryBytes, dead []byte) (s *segment, err err
 		var word [8]byte
 		d.copy(word[:])
 		s.traces[k] = binary.LittleEndian.Uint64(word[:])
+	}
+	s.coded = new(digest)
+	for _, filter := range [...]*smallBloom{&s.coded.codes, &s.coded.threads} {
+		for k := range filter {
+			var word [8]byte
+			d.copy(word[:])
+			filter[k] = binary.LittleEndian.Uint64(word[:])
+		}
 	}
 	if d.rec != "" {
 		return nil, errPart

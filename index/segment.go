@@ -82,8 +82,10 @@ type codes struct {
 	scope  [rowsPerSegment]uint16
 	typ    [rowsPerSegment]activity.Type
 	state  [rowsPerSegment]activity.State
-	kind   [rowsPerSegment]uint8 // span kind and sampling
+	kind   [rowsPerSegment]uint8 // wasPlanned, span kind and sampling
 }
+
+const wasPlanned = 0x80
 
 // tables hold what the codes number.
 type tables struct {
@@ -95,7 +97,8 @@ type tables struct {
 // summary tells what a segment may hold without a look at its rows.
 type summary struct {
 	traces      *bloom
-	types       uint32 // sets of those that stand in a row
+	coded       *digest // of the codes; nil while these are there
+	types       uint32  // sets of those that stand in a row
 	states      uint32
 	minPlanned  activity.Time
 	maxPlanned  activity.Time
@@ -147,6 +150,9 @@ func (s *segment) add(h *activity.Head, b *base, begun uint64, record []byte) {
 	s.start[i], s.planned[i], s.started[i], s.ended[i] = b.start, h.PlannedAt, h.StartedAt, h.EndedAt
 	s.typ[i], s.state[i] = h.Type, h.State
 	s.kind[i] = uint8(b.kind)<<2 | uint8(b.sampling)
+	if h.WasPlanned {
+		s.kind[i] |= wasPlanned
+	}
 	s.begun[i], s.seq[i] = begun, h.Seq
 	s.name[i] = s.names.number(b.name)
 	s.thread[i] = s.threads.number(h.ThreadID)
@@ -234,6 +240,7 @@ func gather(segs []*segment) *segment {
 			c.add(&activity.Head{
 				ID: s.id(i), Type: s.typ[i], State: s.state[i], ThreadID: s.threads.text(s.thread[i]), Agent: s.agents.text(s.agent[i]),
 				PlannedAt: s.planned[i], StartedAt: s.started[i], EndedAt: s.ended[i], Seq: s.seq[i],
+				WasPlanned: s.kind[i]&wasPlanned != 0,
 			}, &b, s.begun[i], s.record(i))
 		}
 	}
@@ -273,6 +280,14 @@ func (s *segment) recordString(i int) string {
 
 func (s *segment) id(i int) activity.ID { return activity.ID{Trace: s.trace[i], Span: s.span[i]} }
 
+// head returns what the codes and places tell of a row's state and times.
+func (s *segment) head(i int) activity.Head {
+	return activity.Head{
+		Type: s.typ[i], State: s.state[i], PlannedAt: s.planned[i], StartedAt: s.started[i], EndedAt: s.ended[i],
+		WasPlanned: s.kind[i]&wasPlanned != 0,
+	}
+}
+
 func (s *segment) parentID(i int) activity.ID {
 	if s.parent[i] == (activity.SpanID{}) {
 		return activity.ID{}
@@ -284,7 +299,7 @@ func (s *segment) base(i int) base {
 	return base{
 		name:     s.names.text(s.name[i]),
 		parent:   s.parent[i],
-		kind:     activity.SpanKind(s.kind[i] >> 2),
+		kind:     activity.SpanKind(s.kind[i] &^ wasPlanned >> 2),
 		sampling: activity.Sampling(s.kind[i] & 3),
 		start:    s.start[i],
 		resource: s.sources[s.source[i]],
@@ -302,6 +317,9 @@ func (s *segment) service(i int) string {
 // bytes is what the segment holds in memory, its share of the id table apart.
 func (s *segment) bytes() int64 {
 	n := int64(unsafe.Sizeof(*s)) + int64(unsafe.Sizeof(*s.dead)) + int64(unsafe.Sizeof(*s.traces)) + int64(cap(s.text))
+	if s.coded != nil {
+		n += int64(unsafe.Sizeof(*s.coded))
+	}
 	if s.spans != nil {
 		n += int64(unsafe.Sizeof(*s.spans))
 	}
@@ -379,6 +397,113 @@ func (t *table) text(n uint16) string {
 }
 
 func (t *table) bytes() int64 { return t.size }
+
+// digest tells what filters of a segment's codes may select, so that a list of
+// something rare reads no codes of the others.
+type digest struct {
+	// codes holds the rows' service, state and type: all three, the service alone,
+	// and the state with the type.
+	codes   smallBloom
+	threads smallBloom
+}
+
+// digest returns that of a segment whose codes are there.
+func (s *segment) digest() *digest {
+	d := new(digest)
+	services := make([]uint64, len(s.sources))
+	for n, r := range s.sources {
+		services[n] = hashText("")
+		if r != nil {
+			services[n] = hashText(r.Service)
+		}
+	}
+	var done [1 << 8]uint64 // the service last seen of a state and a type
+	for i := range s.n {
+		service := services[s.source[i]]
+		pair := uint8(s.typ[i])&0x1f | uint8(s.state[i])<<5
+		if done[pair] == service {
+			continue
+		}
+		done[pair] = service
+		d.codes.add(service)
+		d.codes.add(hashCodes(0, s.typ[i], s.state[i]))
+		d.codes.add(hashCodes(service, s.typ[i], s.state[i]))
+	}
+	for n := range s.threads.len() {
+		d.threads.add(hashText(s.threads.text(uint16(n))))
+	}
+	return d
+}
+
+// may reports whether the filter can select any of the rows by their codes.
+func (d *digest) may(f *activity.Filter, types, states uint32) bool {
+	if len(f.Threads) > 0 && !slices.ContainsFunc(f.Threads, func(t string) bool { return d.threads.may(hashText(t)) }) {
+		return false
+	}
+	if len(f.Services) == 0 {
+		return d.mayPair(0, types, states)
+	}
+	return slices.ContainsFunc(f.Services, func(name string) bool {
+		service := hashText(name)
+		return d.codes.may(service) && d.mayPair(service, types, states)
+	})
+}
+
+// mayPair reports whether a service's row, or any for 0, has a wanted state and type.
+func (d *digest) mayPair(service uint64, types, states uint32) bool {
+	for _, t := range activity.Types {
+		if types>>t&1 == 0 {
+			continue
+		}
+		for _, state := range activity.States {
+			if states>>state&1 != 0 && d.codes.may(hashCodes(service, t, state)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hashText must stay as it is: archives hold what it gave.
+func hashText(s string) uint64 {
+	h := uint64(0xCBF29CE484222325) // FNV-1a
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 0x100000001B3
+	}
+	return mix(h)
+}
+
+func hashCodes(service uint64, t activity.Type, s activity.State) uint64 {
+	return mix(service + uint64(t)<<8 + uint64(s) + 1)
+}
+
+func mix(h uint64) uint64 {
+	h = (h ^ h>>30) * 0xBF58476D1CE4E5B9
+	h = (h ^ h>>27) * 0x94D049BB133111EB
+	return h ^ h>>31
+}
+
+// smallBloom is a Bloom filter of some hundred hashes, by 3 probes.
+type smallBloom [32]uint64
+
+const smallBloomBits = 32 * 64
+
+func (b *smallBloom) add(h uint64) {
+	for range 3 {
+		b[h%smallBloomBits/64] |= 1 << (h % 64)
+		h >>= 16
+	}
+}
+
+func (b *smallBloom) may(h uint64) bool {
+	for range 3 {
+		if b[h%smallBloomBits/64]>>(h%64)&1 == 0 {
+			return false
+		}
+		h >>= 16
+	}
+	return true
+}
 
 // numberOf numbers a pointer in a segment's list, whose first entry is nil.
 func numberOf[T any](p *T, list *[]*T, numbers map[*T]uint16) uint16 {

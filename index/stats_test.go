@@ -326,3 +326,15 @@ func TestLeaked(t *testing.T) {
 		t.Errorf("leaked %d of %d failed", s.Leaked, s.All.Failed)
 	}
 }
+
+func TestDurationBuckets(t *testing.T) {
+	for v := uint64(0); v < 1<<20; v += 1 + v/977 {
+		i := durationBucket(v)
+		if got := bucketDuration(i); math.Abs(got-float64(v)) > float64(v)*0.008+0.5 {
+			t.Fatalf("%d is in the bucket of %v", v, got)
+		}
+	}
+	if i := durationBucket(math.MaxInt64); i != len(durations{}.buckets)-1 {
+		t.Errorf("the longest duration is in bucket %d of %d", i, len(durations{}.buckets))
+	}
+}

@@ -42,7 +42,7 @@ func NewStore(db Database) (*Store, error) {
 func (s *Store) Close() error { return s.pack.close() }
 
 // partID is the key of a segment's part.
-func partID(segment uint64, p index.Part) int64 { return int64(segment)<<2 | int64(p) }
+func partID(segment uint64, p index.Part) int64 { return int64(segment)<<3 | int64(p) }
 
 // Load implements index.Archive.
 func (s *Store) Load(ctx context.Context, segment uint64, p index.Part) (data []byte, err error) {

@@ -45,7 +45,7 @@ CREATE TABLE segment (
   dead        BLOB    NOT NULL -- which rows are held no more
 ) STRICT;
 CREATE TABLE part (
-  id          INTEGER PRIMARY KEY, -- number of the segment * 4 + part
+  id          INTEGER PRIMARY KEY, -- number of the segment * 8 + part
   data        BLOB    NOT NULL
 ) STRICT;
 CREATE TABLE state (

@@ -1,0 +1,125 @@
+package index
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"strings"
+
+	"github.com/midspan/midspan/activity"
+)
+
+// grams is a Bloom filter, of one probe, of what a segment's text holds: of all
+// runs of 4 and of 8 printable ASCII characters, in lower case. The short ones
+// tell words apart, the long ones tell ids apart, whose short ones all occur. An
+// archive keeps it so that a search reads the text of few segments.
+type grams []uint64
+
+// Their size in bits is a power of two; the smallest is taken that is at most
+// half full, which a segment of ordinary spans' text is with the largest.
+const (
+	minGramBits = 1 << 13
+	maxGramBits = 1 << 18
+)
+
+// eachGram calls fn with the hash of each gram of s.
+func eachGram[T string | []byte](s T, fn func(hash uint32)) {
+	var last uint64 // characters, the latest in the lowest byte
+	run := 0
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c > '~' {
+			run = 0
+			continue
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		last = last<<8 | uint64(c)
+		if run++; run >= 4 {
+			fn(uint32(uint64(uint32(last)) * 0x9E3779B97F4A7C15 >> 40))
+			if run >= 8 {
+				fn(uint32(last * 0xC2B2AE3D27D4EB4F >> 40))
+			}
+		}
+	}
+}
+
+// grams returns those of a segment whose codes and text are there.
+func (s *segment) grams() grams {
+	full := make(grams, maxGramBits/64)
+	add := func(hash uint32) { full[hash%maxGramBits/64] |= 1 << (hash % 64) }
+	eachGram(s.text, add)
+	for k := range s.names.len() {
+		eachGram(s.names.text(uint16(k)), add)
+	}
+	for len(full) > minGramBits/64 {
+		half := make(grams, len(full)/2)
+		set := 0
+		for k := range half {
+			half[k] = full[k] | full[k+len(half)]
+			set += bits.OnesCount64(half[k])
+		}
+		if set > len(half)*32 {
+			break
+		}
+		full = half
+	}
+	return full
+}
+
+func (g grams) append(b []byte) []byte {
+	for _, word := range g {
+		b = binary.LittleEndian.AppendUint64(b, word)
+	}
+	return b
+}
+
+// holdsGrams reports whether all hashes stand in encoded grams, whose size must
+// be a power of two.
+func holdsGrams(encoded []byte, hashes []uint32) bool {
+	mask := uint32(8*len(encoded) - 1)
+	for _, h := range hashes {
+		if h &= mask; encoded[h/8]>>(h%8)&1 == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// gramsOf returns the grams that a text has to hold which the filter selects.
+func gramsOf(needles []needle) (hashes []uint32) {
+	for i := range needles {
+		eachGram(needles[i].term, func(hash uint32) { hashes = append(hashes, hash) })
+	}
+	return hashes
+}
+
+// mayHold reports whether the text of a segment that is away may hold the grams.
+// They are not kept: each search asks for those of most segments, once.
+func (x *Index) mayHold(ctx context.Context, seg *segment, hashes []uint32) (bool, error) {
+	encoded, err := x.cfg.Archive.Load(ctx, seg.first, PartGrams)
+	if err != nil {
+		return false, fmt.Errorf("index: read the %v of segment %d: %w", PartGrams, seg.first, err)
+	}
+	if n := len(encoded); n < minGramBits/8 || n > maxGramBits/8 || n&(n-1) != 0 {
+		return false, fmt.Errorf("index: read the %v of segment %d: %w", PartGrams, seg.first, errPart)
+	}
+	return holdsGrams(encoded, hashes), nil
+}
+
+// attrNeedle returns what a record must hold in which an attribute has the
+// value's text, and false when that can't be told of its bytes: booleans and
+// lists are not written as their text.
+func attrNeedle(f *activity.AttrFilter) (needle, bool) {
+	if len(f.Values) != 1 || f.Key == activity.KeyState || f.Key == activity.KeyType {
+		return needle{}, false
+	}
+	switch v := f.Values[0]; {
+	case v == "", v == "true", v == "false", v == "null", v[0] == '[', v[0] == '{', v[0] == '"', strings.ContainsFunc(v, func(r rune) bool { return r > '~' }):
+		return needle{}, false
+	default:
+		return newNeedle(strings.ToLower(v)), true
+	}
+}
