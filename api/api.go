@@ -31,6 +31,7 @@ type API struct {
 	metrics  *metrics
 	router   *mux.Router
 	exports  chan struct{} // holds a value for each heavy request under way
+	replays  chan struct{} // and for each replay
 	refused  atomic.Int64
 
 	closing  chan struct{} // closed by Shutdown
@@ -55,6 +56,7 @@ func New(cfg Config) (*API, error) {
 		door:     newDoor(cfg),
 		sessions: newSessions(cfg),
 		exports:  make(chan struct{}, cfg.MaxExports),
+		replays:  make(chan struct{}, cfg.MaxReplays),
 		closing:  make(chan struct{}),
 		wires:    make(map[wire]struct{}),
 	}
@@ -91,9 +93,7 @@ func (a *API) routes() *mux.Router {
 	router.PathPrefix("/monitor/").Handler(a.endpoint("/monitor/", read, a.dashboard))
 	handle("/activity/active", read, a.active)
 	handle("/activity/all", read, a.all)
-	if a.cfg.Moments != nil {
-		handle("/activity/at", read, a.at)
-	}
+	handle("/activity/at", read, a.at)
 	handle("/activity/decisions", read, a.decisions)
 	handle("/activity/thread/{thread_id:.+}", read, a.thread)
 	handle("/activity/tree", read, a.tree)
@@ -102,6 +102,7 @@ func (a *API) routes() *mux.Router {
 	handle("/activity/summary", read, a.summary)
 	handle("/activity/export", read, a.export)
 	handle("/activity/stream", []string{http.MethodGet}, a.stream)
+	handle("/activity/replay", []string{http.MethodGet}, a.replay)
 	handle("/activity/{activity_id:[0-9a-fA-F]{32}-[0-9a-fA-F]{16}}", read, a.detail)
 	handle("/activity/{activity_id:[0-9a-fA-F]{16}}", read, a.detail)
 	handle("/openapi.json", read, a.openapi)

@@ -2,7 +2,9 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"iter"
 	"net/http"
 
 	"github.com/midspan/midspan/activity"
@@ -14,10 +16,21 @@ type Moments interface {
 	// Moment returns what was known at a time, by the clock of whoever holds the
 	// log. It returns activity.ErrForgotten when something of then is gone.
 	Moment(at activity.Time) (activity.Moment, error)
+	// Changes yields the changes after a sequence and up to another, in the log's
+	// order, each with its activity as it was then and with ReceivedAt. It ends
+	// with activity.ErrForgotten when something of then is gone. It holds nothing
+	// that a writer waits for while the caller has a change.
+	Changes(ctx context.Context, after, upTo uint64) iter.Seq2[activity.Change, error]
 }
+
+// errNoPast is what a server without Moments answers.
+var errNoPast = &problem{status: http.StatusNotFound, detail: "this server keeps no past: `midspan serve` does"}
 
 // at lists what was known at a moment, as it was then.
 func (a *API) at(w http.ResponseWriter, r *http.Request) error {
+	if a.cfg.Moments == nil {
+		return errNoPast
+	}
 	p := a.params(r)
 	when := p.moment("time")
 	if !p.values.Has("time") {
@@ -28,10 +41,7 @@ func (a *API) at(w http.ResponseWriter, r *http.Request) error {
 	if err := p.finish(); err != nil {
 		return err
 	}
-	moment, err := a.cfg.Moments.Moment(when)
-	if errors.Is(err, activity.ErrForgotten) {
-		return &problem{status: http.StatusGone, parameter: "time", detail: "lies before what is held: something of then is gone"}
-	}
+	moment, err := a.moment("time", when)
 	if err != nil {
 		return err
 	}
@@ -44,14 +54,25 @@ func (a *API) at(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// moment returns what was known at a time that a parameter gave.
+func (a *API) moment(parameter string, at activity.Time) (activity.Moment, error) {
+	m, err := a.cfg.Moments.Moment(at)
+	if errors.Is(err, activity.ErrForgotten) {
+		err = &problem{status: http.StatusGone, parameter: parameter, detail: "lies before what is held: something of then is gone"}
+	}
+	return m, err
+}
+
 // describe returns the OpenAPI document without what a server does not offer. The
 // document is written by hand, so a path is where it looks to be.
 func describe(cfg *Config) []byte {
 	doc := openapiDocument
 	if cfg.Moments == nil {
-		before, rest, _ := bytes.Cut(doc, []byte("\n    \"/activity/at\": {"))
-		_, after, _ := bytes.Cut(rest, []byte("\n    },"))
-		doc = bytes.Join([][]byte{before, after}, nil)
+		for _, path := range []string{"at", "replay"} {
+			before, rest, _ := bytes.Cut(doc, []byte("\n    \"/activity/"+path+"\": {"))
+			_, after, _ := bytes.Cut(rest, []byte("\n    },"))
+			doc = bytes.Join([][]byte{before, after}, nil)
+		}
 	}
 	return doc
 }

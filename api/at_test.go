@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"iter"
 	"net/http"
 	"strings"
 	"testing"
@@ -79,6 +81,10 @@ type forgetful struct{}
 
 func (forgetful) Moment(activity.Time) (activity.Moment, error) {
 	return activity.Moment{}, activity.ErrForgotten
+}
+
+func (forgetful) Changes(context.Context, uint64, uint64) iter.Seq2[activity.Change, error] {
+	return nil
 }
 
 // A moment of which something is gone is told, and a server without a past says

@@ -90,6 +90,7 @@ const (
 	DefaultListen      = "127.0.0.1:18080"
 	DefaultMaxStreams  = 1000
 	DefaultMaxExports  = 4
+	DefaultMaxReplays  = 8
 	DefaultRingEvents  = 16384
 	DefaultRingBytes   = 32 << 20
 	DefaultMaxSessions = 1000
@@ -101,8 +102,8 @@ type Config struct {
 	// Reader is what the answers are read from.
 	Reader Reader
 
-	// Moments tells what was known when, for /activity/at, which lists from
-	// Reader. Nil means that there is no such path.
+	// Moments tells what was known when, for /activity/at and /activity/replay,
+	// which list from Reader. Nil means that they are a 404.
 	Moments Moments
 
 	// Listen is the address that the server listens on: its host is one of the
@@ -157,6 +158,9 @@ type Config struct {
 	// MaxExports bounds the exports, filtered statistics and text summaries
 	// under way at a time. Defaults to DefaultMaxExports.
 	MaxExports int
+	// MaxReplays bounds the replays under way at a time; each is a stream, too.
+	// Defaults to DefaultMaxReplays.
+	MaxReplays int
 	// RingEvents and RingBytes bound what the streams share: a client that is
 	// further behind is closed and may resume. Default to DefaultRingEvents and
 	// DefaultRingBytes.
@@ -222,6 +226,7 @@ func (c Config) withDefaults() (Config, error) {
 	}{
 		{"MaxStreams", &c.MaxStreams, DefaultMaxStreams},
 		{"MaxExports", &c.MaxExports, DefaultMaxExports},
+		{"MaxReplays", &c.MaxReplays, DefaultMaxReplays},
 		{"RingEvents", &c.RingEvents, DefaultRingEvents},
 		{"RingBytes", &c.RingBytes, DefaultRingBytes},
 		{"MaxSessions", &c.MaxSessions, DefaultMaxSessions},

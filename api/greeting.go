@@ -34,7 +34,7 @@ func (s *stream) greet(q streamParams, gap bool, head activity.Position) error {
 		}
 	}
 	if snapshot {
-		return s.snapshot()
+		return s.snapshot(nil)
 	}
 	return nil
 }
@@ -79,16 +79,20 @@ func appendLogSeq(b []byte, logID string, seq uint64) []byte {
 	return strconv.AppendUint(b, seq, 10)
 }
 
-// snapshot sends what is planned or in progress, the oldest first, a page at a
-// time. Rows are as of when their page was read, which is after the position
+// snapshot sends what is planned or in progress, now or at a moment, the oldest
+// first, a page at a time. Rows of now are as of when their page was read, which is after the position
 // from which the stream goes on: wants leaves out the events they have had.
-func (s *stream) snapshot() error {
+func (s *stream) snapshot(at *activity.Moment) error {
 	f := s.filter
 	f.States = slices.DeleteFunc(slices.Clone(openStates), func(state activity.State) bool {
 		return len(s.filter.States) > 0 && !slices.Contains(s.filter.States, state)
 	})
+	limit := maxLimit
+	if at != nil {
+		limit = 10 * maxLimit // each page is folded anew
+	}
 	if len(f.States) > 0 {
-		if err := s.snapshotRows(&activity.Query{Filter: f, Sort: activity.OldestPlanned, Limit: maxLimit}); err != nil {
+		if err := s.snapshotRows(&activity.Query{Filter: f, Sort: activity.OldestPlanned, Limit: limit, At: at}); err != nil {
 			return err
 		}
 	}

@@ -124,6 +124,8 @@ func (m *metrics) observe(a *API, meter metric.Meter) error {
 	counter("midspan.api.refused", "{request}", "Requests and streams turned away.", func(st *activity.Stats, say say) { say(st.Refused + a.refused.Load()) })
 	gauge("midspan.stream.active", "{stream}", "Streams that are open.", func(_ *activity.Stats, say say) { say(int64(a.openStreams())) })
 	gauge("midspan.stream.limit", "{stream}", "Streams that may be open.", func(_ *activity.Stats, say say) { say(int64(a.cfg.MaxStreams)) })
+	gauge("midspan.replay.active", "{replay}", "Replays under way.", func(_ *activity.Stats, say say) { say(int64(len(a.replays))) })
+	gauge("midspan.replay.limit", "{replay}", "Replays that may be under way.", func(_ *activity.Stats, say say) { say(int64(cap(a.replays))) })
 	counter("midspan.stream.slow", "{stream}", "Streams closed because their client was too slow.", func(_ *activity.Stats, say say) { say(m.slow.Load()) })
 	counter("midspan.stream.read", "{event}", "Events read from the log for streams.", func(_ *activity.Stats, say say) { say(a.hub.read.Load()) })
 	if failed != nil {
@@ -150,7 +152,7 @@ func (m *metrics) serve(w http.ResponseWriter, r *http.Request) error {
 
 // measure starts a request's clock; the function that it returns stops it.
 func (m *metrics) measure(w http.ResponseWriter, r *http.Request, route string) func() {
-	if route == "/activity/stream" {
+	if route == "/activity/stream" || route == "/activity/replay" {
 		return func() {}
 	}
 	start := time.Now()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
@@ -77,6 +78,22 @@ func TestOpenAPIStreams(t *testing.T) {
 			}
 			check("StreamMessage", data)
 		}
+	}
+	past := newWorld(t, func(c *Config, i *index.Config) { withPast(c, i); i.Now = nil })
+	past.Apply(logged(story()))
+	c := past.dialPath(t, "/activity/replay?speed=1000&from="+stamp(t0.Time().Add(-time.Second))+"&to="+stamp(t0.Time().Add(time.Second)))
+	c.say("?")
+	kinds := make(map[string]bool)
+	for !kinds["end"] {
+		data, err := c.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		check("ReplayMessage", data)
+		kinds[object(t, data)["event"].(string)] = true
+	}
+	if !kinds["clock"] || !kinds["started"] {
+		t.Errorf("of a replay only %v", kinds)
 	}
 }
 
@@ -159,6 +176,10 @@ func TestOpenAPIAnswers(t *testing.T) {
 	ask(past, http.MethodGet, "/activity/at", 400, "")
 	ask(past, http.MethodGet, "/activity/at?time=15m", 421, "", "Host", "evil.example")
 	get("/activity/at?time=15m", 404)
+	ask(past, http.MethodGet, "/activity/replay?from=15m", 426, "")
+	ask(past, http.MethodGet, "/activity/replay?from=15m&speed=0", 400, "")
+	ask(past, http.MethodGet, "/activity/replay?from=15m", 421, "", "Host", "evil.example")
+	get("/activity/replay?from=15m", 404)
 	get("/activity/all?sort=-duration&limit=1", 200)
 	get("/activity/all?cursor=x", 400)
 	get("/activity/tree?root="+id(0).String()+"&depth=1&limit=10", 200)

@@ -161,16 +161,24 @@ func (p *params) moment(name string) activity.Time {
 	if !ok {
 		return 0
 	}
+	t, err := parseMoment(name, v, p.now)
+	if err != nil {
+		p.fail(err)
+	}
+	return t
+}
+
+// parseMoment reads a time, or a duration back from now.
+func parseMoment(name, v string, now time.Time) (activity.Time, error) {
 	if d, ok := parseDuration(v); ok {
-		return activity.TimeOf(p.now.Add(-d))
+		return activity.TimeOf(now.Add(-d)), nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, v)
 	// Beyond these years a Unix time in nanoseconds overflows.
 	if err != nil || t.Year() < 1678 || t.Year() > 2261 {
-		p.fail(invalid(name, "%q is neither a time as in 2026-11-22T10:00:00Z nor a duration back from now as in 15m", clip(v)))
-		return 0
+		return 0, invalid(name, "%q is neither a time as in 2026-11-22T10:00:00Z nor a duration back from now as in 15m", clip(v))
 	}
-	return activity.TimeOf(t)
+	return activity.TimeOf(t), nil
 }
 
 func (p *params) duration(name string) time.Duration {

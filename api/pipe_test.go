@@ -64,6 +64,9 @@ func newPipeWorld(t *testing.T, change func(c *Config, i *index.Config)) *pipeWo
 	}
 	w.Index = index.New(indexConfig)
 	cfg.Reader = w.Index
+	if _, ok := cfg.Moments.(later); ok {
+		cfg.Moments = w.Index
+	}
 	var err error
 	if w.api, err = New(cfg); err != nil {
 		t.Fatal(err)
@@ -85,12 +88,17 @@ func (w *pipeWorld) stop() {
 
 func (w *pipeWorld) dial(query string, header ...string) *client {
 	w.t.Helper()
+	return w.dialPath("/activity/stream"+query, header...)
+}
+
+func (w *pipeWorld) dialPath(path string, header ...string) *client {
+	w.t.Helper()
 	d := websocket.Dialer{NetDialContext: w.pipes.dial}
 	h := http.Header{}
 	for i := 0; i < len(header); i += 2 {
 		h.Add(header[i], header[i+1])
 	}
-	conn, _, err := d.Dial("ws://localhost:18080/activity/stream"+query, h)
+	conn, _, err := d.Dial("ws://localhost:18080"+path, h)
 	if err != nil {
 		w.t.Fatal(err)
 	}

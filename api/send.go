@@ -2,7 +2,6 @@ package api
 
 import (
 	"slices"
-	"time"
 
 	"github.com/midspan/midspan/activity"
 )
@@ -14,7 +13,7 @@ func (s *stream) send(entries []*entry) error {
 		return nil
 	}
 	kept := s.kept[:0]
-	now := activity.TimeOf(time.Now())
+	now := s.now()
 	for _, e := range entries {
 		if s.wants(e, now) {
 			kept = append(kept, e)

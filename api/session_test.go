@@ -34,7 +34,11 @@ func (w *world) signIn(t *testing.T) string {
 }
 
 func TestSession(t *testing.T) {
-	w := newWorld(t, locked)
+	w := newWorld(t, func(c *Config, i *index.Config) {
+		locked(c, i)
+		withPast(c, i)
+		i.LogID, i.Now = "", nil
+	})
 	cookie := w.signIn(t)
 	if other := w.signIn(t); other == cookie {
 		t.Error("two sessions have one id")
@@ -44,6 +48,8 @@ func TestSession(t *testing.T) {
 	}
 	stream := w.dial(t, "?hello=1", "Cookie", cookie)
 	stream.want("hello 0")
+	replay := w.dialPath(t, "/activity/replay?from=1h&speed=0.1", "Cookie", cookie)
+	replay.want("hello 0")
 	other := w.dial(t, "?hello=1", "Authorization", "Bearer "+token)
 	other.want("hello 0")
 
@@ -56,6 +62,9 @@ func TestSession(t *testing.T) {
 	}
 	if code, reason := stream.closed(); code != websocket.ClosePolicyViolation || reason != "signed out" {
 		t.Errorf("the session's stream: %d %q", code, reason)
+	}
+	if code, reason := replay.closed(); code != websocket.ClosePolicyViolation || reason != "signed out" {
+		t.Errorf("the session's replay: %d %q", code, reason)
 	}
 	flood(w.Index, 0, 1)
 	other.want("started 1 work 0")

@@ -58,6 +58,7 @@ const (
 	tooSlow
 	signedOut
 	failed
+	finished // all of it was told
 )
 
 // stream is one client's cursor over the log.
@@ -70,6 +71,7 @@ type stream struct {
 	member   *member
 	position activity.Position // of the last event that was sent or passed over
 	followed bool              // it has been in the ring
+	now      func() activity.Time
 
 	// rows holds, of the snapshot's rows that are newer than the position after
 	// which the stream goes on, the sequence as of which they are.
@@ -148,7 +150,7 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) error {
 	// Before the client learns that it is connected: what it makes happen then
 	// comes after this.
 	head := a.cfg.Reader.Head()
-	s := &stream{api: a, filter: q.filter, all: selectsAll(&q.filter), batch: q.batch, position: head}
+	s := &stream{api: a, filter: q.filter, all: selectsAll(&q.filter), batch: q.batch, position: head, now: wallTime}
 	gap := false
 	if q.after != (activity.Position{}) {
 		if gap = !a.holds(q.after, head); !gap {
@@ -159,7 +161,7 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) error {
 	defer a.hub.leave(s.member)
 
 	if upgrade {
-		socket, err := upgradeSocket(w, r)
+		socket, err := upgradeSocket(w, r, nil)
 		if socket == nil {
 			return err
 		}
@@ -181,6 +183,8 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) error {
 	s.wire.close(why, s.position)
 	return nil
 }
+
+func wallTime() activity.Time { return activity.TimeOf(time.Now()) }
 
 // holds reports whether the log holds all that follows a position.
 func (a *API) holds(after, head activity.Position) bool {

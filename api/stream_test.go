@@ -25,7 +25,13 @@ type message struct {
 	Seq      uint64
 	From, To uint64
 	LeaseMs  *int64 `json:"lease_ms"`
-	Activity struct {
+	// Of a replay.
+	Time, Until       time.Time
+	Speed             float64
+	Paused            bool
+	Reason, Parameter string
+	Detail            string
+	Activity          struct {
 		ID    string `json:"activity_id"`
 		Name  string
 		State string
@@ -58,11 +64,16 @@ type client struct {
 
 func (w *world) dial(t *testing.T, query string, header ...string) *client {
 	t.Helper()
+	return w.dialPath(t, "/activity/stream"+query, header...)
+}
+
+func (w *world) dialPath(t *testing.T, path string, header ...string) *client {
+	t.Helper()
 	h := http.Header{}
 	for i := 0; i < len(header); i += 2 {
 		h.Add(header[i], header[i+1])
 	}
-	conn, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(w.url, "http")+"/activity/stream"+query, h)
+	conn, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(w.url, "http")+path, h)
 	if err != nil {
 		t.Fatalf("dial: %v, %+v", err, res)
 	}

@@ -14,7 +14,10 @@ import (
 )
 
 const (
-	maxClientFrame = 4 << 10 // bytes; a client has nothing to say
+	maxClientFrame = 4 << 10 // bytes; a stream's client has nothing to say, a replay's little
+	// controlEvery is how often one message of a client is taken: who sends more
+	// of them waits.
+	controlEvery   = 20 * time.Millisecond
 	pongWait       = 2*pingEvery + 10*time.Second
 	closeWait      = time.Second     // for the client's answer to a close
 	slowWait       = 5 * time.Second // for a slow client to learn that it is closed
@@ -35,16 +38,23 @@ var upgrader = websocket.Upgrader{
 type socket struct {
 	conn  *websocket.Conn
 	net   net.Conn
-	left  chan struct{}
+	left  chan struct{} // closed when the client has left
+	done  chan struct{} // closed by close
 	pongs chan string
 	rest  []byte // what a slow client did not take of the last write
+
+	// Of a replay: what the client says, where it goes on after an end too early,
+	// and how long it may take to take one write.
+	heard    chan []byte // nil: nobody listens
+	from     string
+	patience time.Duration
 
 	hurried atomic.Bool
 }
 
 // upgradeSocket starts the goroutine that reads; close ends it. It returns nil
 // and no error when the client left in the middle.
-func upgradeSocket(w http.ResponseWriter, r *http.Request) (*socket, error) {
+func upgradeSocket(w http.ResponseWriter, r *http.Request, heard chan []byte) (*socket, error) {
 	u := upgrader
 	var refused error
 	u.Error = func(_ http.ResponseWriter, _ *http.Request, status int, reason error) {
@@ -61,13 +71,14 @@ func upgradeSocket(w http.ResponseWriter, r *http.Request) (*socket, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // the connection is gone, nobody can be told
 	}
-	s := &socket{conn: conn, net: conn.NetConn(), left: make(chan struct{}), pongs: make(chan string, 1)}
+	s := &socket{conn: conn, net: conn.NetConn(), left: make(chan struct{}), pongs: make(chan string, 1), heard: heard, patience: writeWait, done: make(chan struct{})}
 	go s.listen()
 	return s, nil
 }
 
-// listen reads until the client leaves: what it says is not asked for, but its
-// pongs show that it lives.
+// listen reads until the client leaves: its pongs show that it lives. What it says
+// is not asked for, unless somebody takes it: then the next is read when this one
+// was taken.
 func (s *socket) listen() {
 	defer close(s.left)
 	s.conn.SetReadLimit(maxClientFrame)
@@ -90,9 +101,22 @@ func (s *socket) listen() {
 			return
 		}
 		// To its end: a message in many frames counts against the limit as one.
-		if _, err := io.Copy(io.Discard, r); err != nil {
+		if s.heard == nil {
+			if _, err := io.Copy(io.Discard, r); err != nil {
+				return
+			}
+			continue
+		}
+		message, err := io.ReadAll(r)
+		if err != nil {
 			return
 		}
+		select {
+		case s.heard <- message:
+		case <-s.done:
+			return
+		}
+		time.Sleep(controlEvery)
 	}
 }
 
@@ -115,7 +139,7 @@ func (s *socket) reply(b []byte, payload string) []byte {
 }
 
 func (s *socket) write(b []byte) error {
-	if err := s.net.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
+	if err := s.net.SetWriteDeadline(time.Now().Add(s.patience)); err != nil {
 		return err
 	}
 	if s.hurried.Load() {
@@ -137,22 +161,29 @@ func (s *socket) hurry() {
 // close sends a close frame, waits shortly for the client's own, and closes
 // the connection. Closing at once could reset it before the client has read.
 func (s *socket) close(why ending, at activity.Position) {
+	close(s.done)
 	defer func() {
 		s.net.Close()
 		<-s.left
 	}()
 	code, reason, wait := websocket.CloseNormalClosure, "", closeWait
+	again := "resume with after=" + at.String()
+	if s.from != "" {
+		again = "replay with from=" + s.from
+	}
 	switch why {
 	case clientGone:
 		wait = 0
 	case goingAway:
-		code, reason = websocket.CloseGoingAway, "shutting down; resume with after="+at.String()
+		code, reason = websocket.CloseGoingAway, "shutting down; "+again
 	case tooSlow:
-		code, reason, wait = websocket.CloseTryAgainLater, "too slow; resume with after="+at.String(), slowWait
+		code, reason, wait = websocket.CloseTryAgainLater, "too slow; "+again, slowWait
 	case signedOut:
 		code, reason = websocket.ClosePolicyViolation, "signed out"
 	case failed:
-		code, reason = websocket.CloseInternalServerErr, "resume with after="+at.String()
+		code, reason = websocket.CloseInternalServerErr, again
+	case finished:
+		reason = "the replay ends"
 	}
 	reason = activity.Cut(reason, maxCloseReason)
 	b := appendFrameHeader(s.rest, websocket.CloseMessage, 2+len(reason))
