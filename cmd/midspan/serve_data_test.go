@@ -11,12 +11,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // A process that is killed has lost nothing that it acknowledged, and goes on
 // where it stood: what was open is open, what was known at a moment is known.
 func TestServeKilled(t *testing.T) {
 	data := t.TempDir()
+	begin := time.Now().Add(-time.Second)
 	var journal []string // names that were acknowledged, written before they are counted
 	var between time.Time
 	for round := range 3 {
@@ -66,6 +69,13 @@ func TestServeKilled(t *testing.T) {
 	_, s := startKillable(t, "--data", data)
 	if body := ask(t, s, "/healthz"); !strings.Contains(body, `"ack":"disk"`) {
 		t.Errorf("/healthz says %s", body)
+	}
+	// The past before and behind each of the kills is told again as one.
+	told := replayed(t, s, begin)
+	for _, name := range append(journal, "held-0", "held-1", "held-2") {
+		if told[name] != 1 {
+			t.Errorf("%s is told %d times", name, told[name])
+		}
 	}
 	second := program(t, "serve", "--listen", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--data", data)
 	if out, err := second.CombinedOutput(); err == nil || !strings.Contains(string(out), data) {
@@ -128,6 +138,38 @@ func post(t *testing.T, s served, body string) bool {
 	defer resp.Body.Close()
 	_, err = io.Copy(io.Discard, resp.Body)
 	return err == nil && resp.StatusCode == http.StatusOK
+}
+
+// replayed returns how often a replay tells of each name.
+func replayed(t *testing.T, s served, from time.Time) map[string]int {
+	t.Helper()
+	url := "ws" + strings.TrimPrefix(s.api, "http") + "/activity/replay?speed=1000&from=" + from.UTC().Format(time.RFC3339Nano)
+	conn, _, err := websocket.DefaultDialer.DialContext(t.Context(), url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	told := make(map[string]int)
+	seq := uint64(0)
+	for {
+		var m struct {
+			Event    string
+			Seq      uint64
+			Activity struct{ Name string }
+		}
+		if err := conn.ReadJSON(&m); err != nil {
+			t.Fatalf("after %d: %v", seq, err)
+		}
+		if m.Event == "end" {
+			return told
+		}
+		if m.Activity.Name != "" {
+			if told[m.Activity.Name]++; m.Seq <= seq {
+				t.Errorf("%d is told after %d", m.Seq, seq)
+			}
+			seq = m.Seq
+		}
+	}
 }
 
 func ask(t *testing.T, s served, path string) string {
