@@ -35,6 +35,7 @@ type candidate struct {
 	key    int64
 	id     activity.ID
 	parent activity.ID
+	then   *activity.Activity // as it was at the page's moment, where that was found out
 }
 
 // sortKey returns what the order compares, larger first but for OldestPlanned,
@@ -137,7 +138,7 @@ func (x *Index) collectOpen(ctx context.Context, p *page, f *activity.Filter) (v
 					since = append(since, o.head.ID)
 				}
 			} else if key, ok := sortKey(p.q.Sort, &o.head); ok && l.matchOpen(f, o, v.now) {
-				found = append(found, candidate{key, o.head.ID, o.head.Parent})
+				found = append(found, candidate{key: key, id: o.head.ID, parent: o.head.Parent})
 			}
 		}
 	})
@@ -149,7 +150,7 @@ func (x *Index) collectOpen(ctx context.Context, p *page, f *activity.Filter) (v
 		if err := x.look(ctx, func(l *look) {
 			found = found[:have]
 			for _, id := range ids {
-				if c, ok := l.matchAt(p.q, f, id); ok {
+				if c, ok := matchThen(p.q, f, l.activityAt(id, v.now, p.q.At)); ok {
 					found = append(found, c)
 				}
 			}
@@ -176,9 +177,7 @@ func (x *Index) List(ctx context.Context, q *activity.Query) (*activity.Page, er
 	}
 	order := slices.Clone(v.segs)
 	if q.At != nil {
-		if order, err = x.scanAt(ctx, p, v); err != nil {
-			return nil, err
-		}
+		order = slices.DeleteFunc(order, func(seg *segment) bool { return seg.minBegun > q.At.Seq })
 	}
 	best := bestKey(q.Sort)
 	slices.SortFunc(order, func(a, b *segment) int {
@@ -206,6 +205,11 @@ func (x *Index) List(ctx context.Context, q *activity.Query) (*activity.Page, er
 			}
 		}
 		order = order[n:]
+	}
+	if q.At != nil { // what is left to count is dear
+		if err := x.addSince(ctx, p, v); err != nil {
+			return nil, err
+		}
 	}
 	return x.answer(ctx, p, v)
 }
@@ -256,7 +260,7 @@ func (x *Index) scanAll(ctx context.Context, segs []*segment, p *page, v view) (
 }
 
 // answer makes the collected rows activities.
-func (x *Index) answer(ctx context.Context, p *page, v view) (_ *activity.Page, err error) {
+func (x *Index) answer(ctx context.Context, p *page, v view) (*activity.Page, error) {
 	slices.SortFunc(p.rows, func(a, b candidate) int {
 		if before(p.q.Sort, a, b) {
 			return -1
@@ -271,12 +275,26 @@ func (x *Index) answer(ctx context.Context, p *page, v view) (_ *activity.Page, 
 		out.Next = &activity.Cursor{Sort: p.q.Sort, Key: last.key, ID: last.id}
 	}
 	out.Total = min(out.Total, activity.ExactTotal)
-	ids := make([]activity.ID, len(rows))
-	for i := range rows {
-		ids[i] = rows[i].id
+	out.Activities = make([]*activity.Activity, 0, len(rows))
+	for len(rows) > 0 {
+		n := slices.IndexFunc(rows, func(c candidate) bool { return c.then != nil })
+		if n < 0 {
+			n = len(rows)
+		}
+		ids := make([]activity.ID, n)
+		for i := range ids {
+			ids[i] = rows[i].id
+		}
+		some, err := x.activities(ctx, ids, v.now, p.q.At) // fewer where some were evicted meanwhile
+		if err != nil {
+			return nil, err
+		}
+		out.Activities = append(out.Activities, some...)
+		for rows = rows[n:]; len(rows) > 0 && rows[0].then != nil; rows = rows[1:] {
+			out.Activities = append(out.Activities, rows[0].then)
+		}
 	}
-	out.Activities, err = x.activities(ctx, ids, v.now, p.q.At) // fewer where some were evicted meanwhile
-	return out, err
+	return out, nil
 }
 
 // matchOpen judges an open activity.

@@ -2,8 +2,11 @@ package index
 
 import (
 	"context"
+	"errors"
+	"runtime"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/midspan/midspan/activity"
@@ -121,16 +124,25 @@ func (l *look) activityAt(id activity.ID, now activity.Time, at *activity.Moment
 		return l.activity(id, now)
 	}
 	events, _ := l.events(id)
-	events = slices.DeleteFunc(events, func(e activity.Event) bool { return e.Seq > at.Seq })
+	return l.then(events, at)
+}
+
+// then returns the activity of events as it was at a moment, or nil when it was
+// not known. It changes the events.
+func (l *look) then(events []activity.Event, at *activity.Moment) *activity.Activity {
+	var last uint64
+	events = slices.DeleteFunc(events, func(e activity.Event) bool {
+		if e.Seq > at.Seq {
+			return true
+		}
+		last = max(last, e.Seq)
+		return false
+	})
 	if len(events) == 0 {
 		return nil
 	}
-	var last uint64
-	for i := range events {
-		last = max(last, events[i].Seq)
-	}
-	a := l.dress(fold(events), now)
-	a.Stalled = l.x.stalled(&a.Head, l.x.moments.time(last), now)
+	a := l.dress(fold(events), at.Time)
+	a.Stalled = l.x.stalled(&a.Head, l.x.moments.time(last), at.Time)
 	backdate(a)
 	return a
 }
@@ -147,49 +159,80 @@ func backdate(a *activity.Activity) {
 	}
 }
 
-// matchAt judges an activity that has changed since a moment.
-func (l *look) matchAt(q *activity.Query, f *activity.Filter, id activity.ID) (candidate, bool) {
-	a := l.activityAt(id, q.At.Time, q.At)
+// matchThen judges an activity that has changed since a moment, as it was then.
+func matchThen(q *activity.Query, f *activity.Filter, a *activity.Activity) (candidate, bool) {
 	if a == nil || !f.Match(a, q.At.Time) {
 		return candidate{}, false
 	}
 	key, ok := sortKey(q.Sort, &a.Head)
-	return candidate{key: key, id: id, parent: a.Parent}, ok
+	return candidate{key: key, id: a.ID, parent: a.Parent, then: a}, ok
 }
 
-// scanAt adds the rows to a page that have changed since its moment, and returns
-// the segments in which the rest may be. A row that has not is as it was.
-func (x *Index) scanAt(ctx context.Context, p *page, v view) ([]*segment, error) {
+// since returns the rows of a segment, of those that have changed since the page's
+// moment, that were on the list then. A row that has not changed is as it was.
+func (x *Index) since(ctx context.Context, seg *segment, p *page, v view) (found []candidate, err error) {
 	q := p.q
-	var rest []*segment
-	for _, seg := range v.segs {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if seg.minBegun > q.At.Seq {
+	if len(q.Traces) > 0 && !slices.ContainsFunc(q.Traces, seg.traces.may) {
+		return nil, nil
+	}
+	if seg, err = x.fetch(ctx, seg, partIDs); err != nil {
+		return nil, err
+	}
+	for i := range seg.n {
+		if seg.begun[i] > q.At.Seq || seg.seq[i] <= q.At.Seq || seg.isDead(i) || p.passes(seg, i) {
 			continue
 		}
-		rest = append(rest, seg)
-		if seg.maxSeq <= q.At.Seq {
+		if len(q.Traces) > 0 && !slices.Contains(q.Traces, seg.trace[i]) {
 			continue
 		}
-		full, err := x.fetch(ctx, seg, partIDs)
-		if err != nil {
+		if seg, err = x.fetch(ctx, seg, allParts); err != nil {
 			return nil, err
 		}
-		for i := range full.n {
-			if full.begun[i] > q.At.Seq || full.seq[i] <= q.At.Seq || full.isDead(i) {
-				continue
-			}
-			var c candidate
-			var ok bool
-			if err := x.look(ctx, func(l *look) { c, ok = l.matchAt(q, &q.Filter, full.id(i)) }); err != nil {
-				return nil, err
-			}
-			if ok {
-				p.add(c)
-			}
+		var c candidate
+		var ok bool
+		if err := x.look(ctx, func(l *look) {
+			events, _ := seg.decode(i, v.keys)
+			c, ok = matchThen(q, &q.Filter, l.then(events, q.At))
+		}); err != nil {
+			return nil, err
+		}
+		if ok {
+			found = append(found, c)
 		}
 	}
-	return rest, nil
+	return found, nil
+}
+
+// passes reports whether a page that counts no further has no place for a row,
+// by when it was planned as far as is known now.
+func (p *page) passes(seg *segment, i int) bool {
+	if p.total <= activity.ExactTotal || p.q.Sort != activity.NewestPlanned && p.q.Sort != activity.OldestPlanned {
+		return false
+	}
+	return !p.admits(candidate{key: int64(seg.planned[i]), id: seg.id(i)})
+}
+
+// addSince adds the rows to a page that have changed since its moment.
+func (x *Index) addSince(ctx context.Context, p *page, v view) error {
+	var segs []*segment
+	for _, seg := range v.segs {
+		if seg.minBegun <= p.q.At.Seq && seg.maxSeq > p.q.At.Seq {
+			segs = append(segs, seg)
+		}
+	}
+	for some := range slices.Chunk(segs, runtime.GOMAXPROCS(0)) {
+		found, errs := make([][]candidate, len(some)), make([]error, len(some))
+		var scans sync.WaitGroup
+		for k, seg := range some {
+			scans.Go(func() { found[k], errs[k] = x.since(ctx, seg, p, v) })
+		}
+		scans.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		for _, c := range slices.Concat(found...) {
+			p.add(c)
+		}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"iter"
+	"math"
 	"slices"
 
 	"github.com/midspan/midspan/activity"
@@ -35,9 +36,10 @@ type logged struct {
 func (x *Index) Changes(ctx context.Context, after, upTo uint64) iter.Seq2[activity.Change, error] {
 	return func(yield func(activity.Change, error) bool) {
 		x.beforeRead()
+		next := make(map[uint64]uint64)
 		for after < upTo {
 			to := min(after+pastStretch, upTo)
-			events, err := x.between(ctx, after, to)
+			events, err := x.between(ctx, after, to, next)
 			for err == nil && len(events) > 0 {
 				n := min(len(events), pastChunk)
 				var changes []activity.Change
@@ -99,8 +101,10 @@ func (x *Index) changes(ctx context.Context, events []logged) (changes []activit
 	return changes, cmp.Or(away, err)
 }
 
-// between returns whose the events after a sequence and up to another are.
-func (x *Index) between(ctx context.Context, after, upTo uint64) ([]logged, error) {
+// between returns whose the events after a sequence and up to another are. next
+// holds of archived segments, by number, the next event that is told there: it
+// goes from one stretch to the one behind it.
+func (x *Index) between(ctx context.Context, after, upTo uint64, next map[uint64]uint64) ([]logged, error) {
 	var found []logged
 	var v view
 	var ids []activity.ID
@@ -128,16 +132,20 @@ func (x *Index) between(ctx context.Context, after, upTo uint64) ([]logged, erro
 	}(); err != nil {
 		return nil, err
 	}
+	var later uint64 // the next event behind the stretch, of those that were met
 	add := func(seq uint64, id activity.ID) {
 		if after < seq && seq <= upTo {
 			found = append(found, logged{seq, id})
+		} else if seq > upTo {
+			later = min(later, seq)
 		}
 	}
 	var arena []activity.Attr
 	for _, seg := range v.segs {
-		if seg.minBegun > upTo || seg.maxSeq <= after {
+		if seg.minBegun > upTo || seg.maxSeq <= after || seg.saved && next[seg.first] > upTo {
 			continue
 		}
+		later = math.MaxUint64
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -147,6 +155,7 @@ func (x *Index) between(ctx context.Context, after, upTo uint64) ([]logged, erro
 		}
 		for i := range full.n {
 			if full.begun[i] > upTo || full.seq[i] <= after {
+				add(full.begun[i], full.id(i))
 				continue
 			}
 			if full.isDead(i) { // it may just have left the row
@@ -163,6 +172,7 @@ func (x *Index) between(ctx context.Context, after, upTo uint64) ([]logged, erro
 				add(e.Seq, e.ID)
 			}
 		}
+		next[seg.first] = later
 	}
 	for some := range slices.Chunk(ids, pastOpen) {
 		have := len(found)

@@ -73,7 +73,7 @@ func (x *Index) newest(ctx context.Context, f *activity.Filter) ([]candidate, vi
 			continue
 		}
 		if err := m.scan(seg, partIDs, func(seg *segment, i int) bool {
-			p.add(candidate{int64(seg.planned[i]), seg.id(i), seg.parentID(i)})
+			p.add(candidate{key: int64(seg.planned[i]), id: seg.id(i), parent: seg.parentID(i)})
 			return true
 		}); err != nil {
 			return nil, v, false, err
