@@ -33,6 +33,7 @@ type API struct {
 	exports  chan struct{} // holds a value for each heavy request under way
 	replays  chan struct{} // and for each replay
 	refused  atomic.Int64
+	hits     struct{ streams, exports atomic.Int64 } // of limits
 
 	closing  chan struct{} // closed by Shutdown
 	shutdown sync.Once
@@ -193,6 +194,19 @@ func (a *API) Shutdown(ctx context.Context) error {
 	}
 }
 
+// Hits counts what limits turned away: streams and exports beyond MaxStreams and
+// MaxExports, streams closed since their client was too slow for RingEvents or
+// RingBytes, and sessions that ended for MaxSessions.
+type Hits struct{ Streams, Exports, Slow, Sessions int64 }
+
+// Hits returns the counts so far.
+func (a *API) Hits() Hits {
+	return Hits{
+		Streams: a.hits.streams.Load(), Exports: a.hits.exports.Load(),
+		Slow: a.metrics.slow.Load(), Sessions: a.sessions.displaced.Load(),
+	}
+}
+
 // enter admits a stream; leave must be called at its end.
 func (a *API) enter() error {
 	a.mu.Lock()
@@ -201,6 +215,7 @@ func (a *API) enter() error {
 		return &problem{status: http.StatusServiceUnavailable, retryAfter: 5, detail: "the server is shutting down"}
 	}
 	if a.open >= a.cfg.MaxStreams {
+		a.hits.streams.Add(1)
 		return &problem{status: http.StatusServiceUnavailable, retryAfter: 5, detail: strconv.Itoa(a.open) + " streams are open, and no more are allowed"}
 	}
 	a.open++
@@ -243,6 +258,7 @@ func (a *API) heavy() (func(), error) {
 	case a.exports <- struct{}{}:
 		return func() { <-a.exports }, nil
 	default:
+		a.hits.exports.Add(1)
 		return nil, &problem{status: http.StatusServiceUnavailable, retryAfter: 2, detail: strconv.Itoa(cap(a.exports)) + " exports are under way, and no more are allowed"}
 	}
 }

@@ -230,6 +230,9 @@ func TestExportsAreLimited(t *testing.T) {
 			t.Errorf("%s: %d %v %s", path, status, header, body)
 		}
 	}
+	if n := w.api.Hits().Exports; n != 3 {
+		t.Errorf("the limit was hit %d times", n)
+	}
 	leave <- struct{}{}
 	if status := <-done; status != http.StatusOK {
 		t.Errorf("the first: %d", status)

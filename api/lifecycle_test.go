@@ -48,6 +48,9 @@ func TestSlowClientIsClosedAndLosesNothing(t *testing.T) {
 				if len(seqs) > 0 {
 					last = seqs[len(seqs)-1]
 				}
+				if n := w.api.Hits().Slow; n != 1 {
+					t.Errorf("%d streams were slow", n)
+				}
 				want := fmt.Sprintf("too slow; resume with after=%s:%d", w.Head().LogID, last)
 				if reason != want {
 					t.Fatalf("reason %q, want %q", reason, want)
@@ -249,8 +252,8 @@ func TestMaxStreams(t *testing.T) {
 		}
 	}
 	_, _, body := w.get(t, "/activity/stats")
-	if got := object(t, body)["refused"]; got != 2.0 {
-		t.Errorf("refused %v, want 2", got)
+	if got := object(t, body)["refused"]; got != 2.0 || w.api.Hits() != (Hits{Streams: 2}) {
+		t.Errorf("refused %v, want 2; %+v", got, w.api.Hits())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,6 +34,8 @@ type sessions struct {
 	cookie string // name; its port keeps servers on one host apart, which cookies don't
 	max    int
 	idle   time.Duration
+
+	displaced atomic.Int64 // sessions that ended since there were too many
 
 	mu     sync.Mutex // guards everything below
 	held   map[[sha256.Size]byte]*session
@@ -150,6 +153,7 @@ func (s *sessions) start() string {
 			}
 		}
 		s.drop(oldest)
+		s.displaced.Add(1)
 	}
 	s.held[made.key] = made
 	return id

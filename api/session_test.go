@@ -155,6 +155,9 @@ func TestSessionsEnd(t *testing.T) {
 				t.Errorf("session held: %v, want %v", !want, want)
 			}
 		}
+		if n := s.displaced.Load(); n != 1 {
+			t.Errorf("%d sessions made room", n)
+		}
 		if len(s.held) != 3 {
 			t.Errorf("%d sessions are held", len(s.held))
 		}

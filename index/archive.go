@@ -297,6 +297,14 @@ func (x *Index) retire(now activity.Time) {
 			if !full.isDead(i) {
 				x.remove(full, i)
 				x.count.evicted++
+				switch {
+				case old:
+					x.hits.ByAge++
+				case many:
+					x.hits.ByCount++
+				default:
+					x.hits.ByArchive++
+				}
 			}
 		}
 		x.log.forget(seg.maxSeq)

@@ -98,6 +98,19 @@ func (t *tally) largest() *held {
 	return most
 }
 
+// Hits counts what limits did since the index was made: finished activities that
+// were evicted, by the limit, and starts that were not indexed.
+type Hits struct {
+	ByCount, ByMemory, ByAge, ByArchive, NotIndexed int64
+}
+
+// Hits returns the counts so far.
+func (x *Index) Hits() Hits {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.hits
+}
+
 // bytes is the memory of all finished activities.
 func (x *Index) bytes() int64 {
 	n := x.sealedBytes + x.ids.bytes()
@@ -122,15 +135,18 @@ func (x *Index) bound(now activity.Time) {
 				break
 			}
 			x.evict(seg, i)
+			x.hits.ByAge++
 		}
 	}
 	for x.cfg.MaxFinished > 0 && x.finished > x.cfg.MaxFinished {
 		x.evictLargest()
+		x.hits.ByCount++
 	}
 	for x.cfg.MaxBytes > 0 && x.finished > 0 && x.bytes() > x.cfg.MaxBytes {
 		// Some at a time: memory comes back by segments.
 		for n := min(1+x.finished/64, rowsPerSegment/4); n > 0; n-- {
 			x.evictLargest()
+			x.hits.ByMemory++
 		}
 		x.release(1)
 	}

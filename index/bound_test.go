@@ -21,7 +21,7 @@ func TestMaxFinished(t *testing.T) {
 		}
 	}
 	s := stats(t, x)
-	if s.Held.Finished != 5000 || s.Evicted != 7000 || s.Total != 12_000 || s.Held.Oldest != at(7001) {
+	if s.Held.Finished != 5000 || s.Evicted != 7000 || s.Total != 12_000 || s.Held.Oldest != at(7001) || x.Hits() != (Hits{ByCount: 7000}) {
 		t.Errorf("held %d, evicted %d, total %d, oldest %v", s.Held.Finished, s.Evicted, s.Total, s.Held.Oldest)
 	}
 	held := all(t, x)
@@ -41,7 +41,7 @@ func TestMaxAge(t *testing.T) {
 		clock.advance(time.Minute)
 	}
 	// The last but 60 ended an hour and more ago.
-	if s := stats(t, x); s.Held.Finished != 60 || s.Evicted != 40 {
+	if s := stats(t, x); s.Held.Finished != 60 || s.Evicted != 40 || x.Hits() != (Hits{ByAge: 40}) {
 		t.Errorf("held %d, evicted %d", s.Held.Finished, s.Evicted)
 	}
 	// What is lost ages from when it was lost.
@@ -119,7 +119,7 @@ func TestMaxBytes(t *testing.T) {
 				}
 			}
 			s := stats(t, x)
-			if s.Held.Bytes < bound*tt.atLeast/100 || s.Evicted == 0 || s.Held.Finished+s.Evicted != int64(tt.n) {
+			if s.Held.Bytes < bound*tt.atLeast/100 || s.Evicted == 0 || s.Held.Finished+s.Evicted != int64(tt.n) || x.Hits() != (Hits{ByMemory: s.Evicted}) {
 				t.Errorf("%d bytes of %d for %d activities, %d evicted", s.Held.Bytes, bound, s.Held.Finished, s.Evicted)
 			}
 			if real := heapInUse() - before; real > bound+bound/4+6<<20 { // the log of events and what is spare beside

@@ -375,8 +375,16 @@ func TestArchiveRetires(t *testing.T) {
 		store.store(x)
 	}
 	s := stats(t, x)
-	if s.Held.Finished > 12_000+rowsPerSegment || s.Held.Finished < 8_000 || s.Evicted == 0 {
-		t.Errorf("%d are held, %d evicted", s.Held.Finished, s.Evicted)
+	if s.Held.Finished > 12_000+rowsPerSegment || s.Held.Finished < 8_000 || s.Evicted == 0 || x.Hits() != (Hits{ByCount: s.Evicted}) {
+		t.Errorf("%d are held, %d evicted, %+v", s.Held.Finished, s.Evicted, x.Hits())
+	}
+	x.cfg.MaxFinished, x.cfg.MaxArchive = 0, x.archived
+	if stats(t, x); x.Hits().ByArchive != 0 {
+		t.Errorf("at the limit of bytes: %+v", x.Hits())
+	}
+	x.cfg.MaxArchive--
+	if stats(t, x); x.Hits().ByArchive == 0 {
+		t.Errorf("past the limit of bytes: %+v", x.Hits())
 	}
 	if n := len(store.segments); n > 5 {
 		t.Errorf("the archive holds %d segments", n)

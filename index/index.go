@@ -16,6 +16,13 @@ import (
 	"github.com/midspan/midspan/activity"
 )
 
+// Defaults of Config, and the least that MaxBytes may be.
+const (
+	DefaultMaxInFlight = 1_000_000
+	DefaultMaxBytes    = 256 << 20
+	LeastMaxBytes      = 4 << 20
+)
+
 // Config bounds an Index. Its zero value is ready to use.
 type Config struct {
 	// MaxFinished bounds the finished activities held; negative means no bound.
@@ -71,13 +78,13 @@ func (c Config) withDefaults() Config {
 	if c.MaxCache == 0 {
 		c.MaxCache = 64 << 20
 	}
-	def(&c.MaxInFlight, 1_000_000)
+	def(&c.MaxInFlight, DefaultMaxInFlight)
 	def(&c.MaxEvents, 1<<17)
 	if c.MaxBytes == 0 {
-		c.MaxBytes = 256 << 20
+		c.MaxBytes = DefaultMaxBytes
 	}
 	if c.MaxBytes > 0 {
-		c.MaxBytes = max(c.MaxBytes, 4<<20)
+		c.MaxBytes = max(c.MaxBytes, LeastMaxBytes)
 	}
 	if c.StallAfter == 0 {
 		c.StallAfter = time.Minute
@@ -108,6 +115,7 @@ type Index struct {
 	spare []*openActivity // emptied, to be used again
 	// refused holds those that began when MaxInFlight was reached, until they end.
 	refused map[activity.ID]struct{}
+	hits    Hits
 
 	segs        []*segment // by row, with gaps between; the last one is being written
 	maxText     int        // bytes of records in one segment
@@ -243,6 +251,7 @@ func (x *Index) refuses(e *activity.Event) bool {
 			return false
 		}
 		x.count.notIndexed++
+		x.hits.NotIndexed++
 		if !e.Kind.Ends() && len(x.refused) < x.cfg.MaxInFlight {
 			x.refused[e.ID] = struct{}{}
 		}

@@ -94,7 +94,7 @@ func wanted(e *pflag.InvalidValueError) string {
 	switch e.GetFlag().Value.Type() {
 	case "bool":
 		return "give true or false"
-	case "int":
+	case "int", "int64":
 		return "give a whole number"
 	case "float64":
 		return "give a number, such as 4 or 0.5"

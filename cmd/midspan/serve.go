@@ -34,8 +34,7 @@ type serveFlags struct {
 	ack         string
 	retainAge   time.Duration
 	retainBytes int64
-	maxBytes    int
-	maxRequests int
+	limits      map[string]*int64
 	forward     []string
 	lostAfter   time.Duration
 	redact      redactFlags
@@ -97,8 +96,10 @@ Environment, for what no file should hold:
 	flags.StringVar(&f.ack, "ack", "", "`level` at which a sender is answered: disk (the default with --data), when it is on stable storage, or memory")
 	flags.DurationVar(&f.retainAge, "retain-age", 0, "let finished activities go that ended longer ago; 0 keeps them")
 	flags.Int64Var(&f.retainBytes, "retain-bytes", 0, "let the oldest finished activities go when they take more bytes of --data; 0 keeps them")
-	flags.IntVar(&f.maxBytes, "max-request-bytes", receiver.DefaultMaxBytes, "largest OTLP request, as sent and as unpacked")
-	flags.IntVar(&f.maxRequests, "max-requests", receiver.DefaultMaxPending, "OTLP requests under way at a time; further ones are told to come again")
+	f.limits = make(map[string]*int64)
+	for _, l := range bridge.Limits {
+		f.limits[l.Name] = flags.Int64(l.Name, l.Default, "most "+l.Help)
+	}
 	flags.StringArrayVar(&f.forward, "forward", nil, "send finished spans on to the OTLP endpoint at this `URL`, by gRPC with port 4317 or grpc://, else by HTTP; may be repeated")
 	flags.DurationVar(&f.lostAfter, "forward-lost-after", 0, "forward an activity that was LOST for so long, as a span that failed; a late end would then show twice")
 	flags.StringVar(&f.redact.mode, "redact", redactHash, "what becomes of secrets before anything is kept or shown: hash or remove replaces them, off leaves them")
@@ -124,11 +125,12 @@ func (f *serveFlags) check() error {
 			return err
 		}
 	}
+	for _, l := range bridge.Limits {
+		if n := *f.limits[l.Name]; n < l.Least || n > l.Most {
+			return usagef("--%s is %d: give %d to %d", l.Name, n, l.Least, l.Most)
+		}
+	}
 	switch {
-	case f.maxBytes < 1 || f.maxBytes > receiver.MaxBytesLimit:
-		return usagef("--max-request-bytes is %d: give 1 to %d", f.maxBytes, receiver.MaxBytesLimit)
-	case f.maxRequests < 1:
-		return usagef("--max-requests is %d: give 1 or more", f.maxRequests)
 	case f.ack != "" && f.ack != eventlog.Disk.String() && f.ack != eventlog.Memory.String():
 		return usagef("--ack is %q: give disk or memory", f.ack)
 	case f.data == "" && f.ack == eventlog.Disk.String():
@@ -216,12 +218,15 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 	if f.printConfig {
 		return s.write(stdout)
 	}
+	limits := make(map[string]int64, len(f.limits))
+	for name, n := range f.limits {
+		limits[name] = *n
+	}
 	version, _ := buildVersion()
 	b, err := bridge.New(ctx, bridge.Config{
 		Listen: f.listen, OTLPGRPC: f.otlpGRPC, OTLPHTTP: f.otlpHTTP,
 		Tokens: tokens, Insecure: f.insecure, AllowHosts: f.allowHosts, JaegerURL: f.jaegerURL, Version: version,
-		Storage: f.storage(), Forward: to, Redact: secrets,
-		Receiver: receiver.Config{MaxBytes: f.maxBytes, MaxPending: f.maxRequests}, Logger: logger,
+		Storage: f.storage(), Forward: to, Redact: secrets, Limits: limits, Logger: logger,
 	})
 	if exposed, ok := errors.AsType[*bridge.ExposedError](err); ok {
 		return usagef("%w: give --token-file, take 127.0.0.1, or let everyone read and send by --insecure", exposed)

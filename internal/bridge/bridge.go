@@ -17,7 +17,6 @@ import (
 	"github.com/midspan/midspan/activity"
 	"github.com/midspan/midspan/api"
 	"github.com/midspan/midspan/dashboard"
-	"github.com/midspan/midspan/index"
 	"github.com/midspan/midspan/internal/forward"
 	"github.com/midspan/midspan/internal/liveness"
 	"github.com/midspan/midspan/internal/receiver"
@@ -53,8 +52,10 @@ type Config struct {
 	// Forward says to which targets finished spans go on. The bridge sets the log
 	// and what tells of lost activities.
 	Forward forward.Config
-	// Receiver bounds what is taken. The bridge sets where it goes, who is told of
-	// leases, the tokens, and what is left of the texts that it quotes.
+	// Limits are values of [Limits], by name. What is not here has its default.
+	Limits map[string]int64
+	// Receiver says what is taken, but for Limits. The bridge sets where it goes, who
+	// is told of leases, the tokens, and what is left of the texts that it quotes.
 	Receiver receiver.Config
 	// OTLPTLS has both addresses that take spans speak TLS; its zero value is
 	// plain text.
@@ -106,8 +107,13 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 			return nil, err
 		}
 	}
-	b := &Bridge{cfg: cfg, leases: liveness.New(liveness.Config{Logger: cfg.Logger})}
-	if b.store, err = openStore(ctx, cfg.Storage, index.Config{Lease: b.leases.Of}, cfg.Forward, clean, cfg.Logger); err != nil {
+	at, err := cfg.bounds()
+	if err != nil {
+		return nil, err
+	}
+	b := &Bridge{cfg: cfg, leases: liveness.New(liveness.Config{Logger: cfg.Logger, MaxLeases: at.leases.MaxLeases})}
+	at.index.Lease = b.leases.Of
+	if b.store, err = openStore(ctx, cfg.Storage, at, cfg.Forward, clean, cfg.Logger); err != nil {
 		return nil, &StorageError{err}
 	}
 	defer func() {
@@ -120,7 +126,7 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 	for i, t := range cfg.Tokens {
 		tokens[i] = string(t)
 	}
-	takes := cfg.Receiver
+	takes := at.receiver
 	takes.Sink, takes.Leases, takes.Tokens, takes.Logger = b.store, b.leases, tokens, cfg.Logger
 	if clean != nil {
 		takes.Leases, takes.Quote = cleanLeases{b.leases, clean}, clean.Text
@@ -137,6 +143,7 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 		Reader: b.store.index, Moments: b.store.index, Ready: b.store.health, Ack: b.store.Level().String(), Listen: cfg.Listen, AllowHosts: cfg.AllowHosts, Tokens: cfg.Tokens, Insecure: cfg.Insecure,
 		JaegerURL: cfg.JaegerURL, Dashboard: dashboard.Handler(), Service: "midspan", Version: cfg.Version, Logger: cfg.Logger,
 		Lease: activity.DefaultLeaseTTL, Processes: func() []activity.Process { return b.leases.Processes(100) }, Forwarding: b.forwarding, Instruments: b.instruments,
+		MaxStreams: at.api.MaxStreams, MaxExports: at.api.MaxExports, MaxSessions: at.api.MaxSessions, RingEvents: at.api.RingEvents, RingBytes: at.api.RingBytes,
 	}); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -60,10 +61,7 @@ func (b *Bridge) instruments(meter metric.Meter) error {
 		}
 		return nil
 	}, all...)
-	if err != nil {
-		return err
-	}
-	return b.forwardInstruments(meter)
+	return errors.Join(err, b.forwardInstruments(meter), b.limitInstruments(meter))
 }
 
 // redactInstruments counts what was taken out by rule: the built-in ones and at

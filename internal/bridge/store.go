@@ -37,6 +37,7 @@ type store struct {
 	eventlog.Log
 	index  *index.Index
 	redact *redact.Redactor // nil leaves everything as it came
+	memory *memory.Log      // nil with a folder
 	// Without a folder the rest is nil.
 	sqlite  *sqlite.Log
 	history *history.Store
@@ -47,16 +48,18 @@ type store struct {
 
 // openStore returns the log, an index that holds what the log has taken before,
 // and what forwards it to targets, not started.
-func openStore(ctx context.Context, cfg Storage, indexed index.Config, to forward.Config, clean *redact.Redactor, logger *slog.Logger) (_ *store, err error) {
+func openStore(ctx context.Context, cfg Storage, at *bounded, to forward.Config, clean *redact.Redactor, logger *slog.Logger) (_ *store, err error) {
 	s := &store{redact: clean}
 	apply := func(events []activity.Event) { s.index.Apply(events) }
+	indexed := at.index
 	indexed.MaxAge = cfg.MaxAge
 	if cfg.Folder == "" {
-		keeps := memory.Config{Apply: apply}
+		at.memory.Apply = apply
 		if len(to.Targets) == 0 {
-			keeps.MaxEvents = 1 // nobody reads it: the last batch alone stays
+			at.memory.MaxEvents = 1 // nobody reads it: the last batch alone stays
 		}
-		s.Log = memory.Open(keeps)
+		s.memory = memory.Open(at.memory)
+		s.Log = s.memory
 		indexed.LogID = s.ID()
 		s.index = index.New(indexed)
 		if err := s.openForward(ctx, to, logger); err != nil {
@@ -64,7 +67,7 @@ func openStore(ctx context.Context, cfg Storage, indexed index.Config, to forwar
 		}
 		return s, nil
 	}
-	if s.sqlite, err = sqlite.Open(ctx, sqlite.Config{Folder: cfg.Folder, Level: cfg.Ack, Apply: apply, Logger: logger}); err != nil {
+	if s.sqlite, err = sqlite.Open(ctx, sqlite.Config{Folder: cfg.Folder, Level: cfg.Ack, Apply: apply, MaxPending: at.sqlite.MaxPending, Logger: logger}); err != nil {
 		return nil, err
 	}
 	s.Log = s.sqlite

@@ -122,6 +122,16 @@ func (b *batch) within() (why string) {
 	return ""
 }
 
+// countOver counts an item that is beyond a bound of its own.
+func (b *batch) countOver() {
+	switch {
+	case b.values > b.r.cfg.MaxItemValues:
+		b.r.tooManyInItem.Add(1)
+	case b.depth > b.r.cfg.MaxDepth:
+		b.r.tooDeep.Add(1)
+	}
+}
+
 // span adds the event of a span: ended, in flight, or standing for one in flight.
 func (b *batch) span(s ptrace.Span) {
 	e := activity.Event{Changes: activity.Changes{
@@ -179,6 +189,7 @@ func (b *batch) span(s ptrace.Span) {
 		})
 	}
 	if why := cmp.Or(b.sourced(), b.within()); why != "" {
+		b.countOver()
 		b.reject(why)
 		return
 	}

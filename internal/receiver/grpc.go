@@ -62,6 +62,9 @@ func (r *Receiver) call(s *signal, call grpc.ServerStream) error {
 	defer cancel()
 	req, err := receive(ctx, call)
 	if err != nil {
+		if status.Code(err) == codes.ResourceExhausted {
+			r.tooLarge.Add(1)
+		}
 		return err
 	}
 	defer req.Free()

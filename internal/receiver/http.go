@@ -136,6 +136,7 @@ func (r *Receiver) read(w http.ResponseWriter, h *http.Request, body *bytes.Buff
 		text: fmt.Sprintf("the request is larger than %d bytes: send smaller batches", limit),
 	}
 	if h.ContentLength > limit {
+		r.tooLarge.Add(1)
 		return large
 	}
 	packed := io.Reader(http.MaxBytesReader(w, h.Body, limit))
@@ -162,6 +163,7 @@ func (r *Receiver) read(w http.ResponseWriter, h *http.Request, body *bytes.Buff
 		_, err = body.ReadFrom(io.LimitReader(plain, limit+1))
 	}
 	if _, over := errors.AsType[*http.MaxBytesError](err); over || int64(body.Len()) > limit {
+		r.tooLarge.Add(1)
 		return large
 	}
 	if err != nil {

@@ -113,6 +113,7 @@ func (b *batch) log(r plog.LogRecord) {
 		return
 	}
 	if why := cmp.Or(b.sourced(), b.within()); why != "" {
+		b.countOver()
 		b.reject(why)
 		return
 	}

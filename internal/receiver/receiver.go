@@ -199,6 +199,10 @@ type Stats struct {
 	Rejected    int64 // spans and log records that no retry will make good
 	Refused     int64 // requests that were told to come again: too many were under way
 	Unavailable int64 // requests that were told to come again: the sink could not take them
+	// TooLarge and TooMany are requests that were beyond MaxBytes and MaxValues,
+	// TooManyInItem and TooDeep spans and log records beyond MaxItemValues and
+	// MaxDepth.
+	TooLarge, TooMany, TooManyInItem, TooDeep int64
 
 	Pending    int // requests under way now
 	MaxPending int // that may be, of traces and of logs each
@@ -212,6 +216,7 @@ type Receiver struct {
 	pending [signals]chan struct{}
 
 	requests, events, rejected, refused, unavailable atomic.Int64
+	tooLarge, tooMany, tooManyInItem, tooDeep        atomic.Int64
 }
 
 // New returns a Receiver, or an error that says what is wrong with cfg.
@@ -235,6 +240,7 @@ func (r *Receiver) Stats() Stats {
 	return Stats{
 		Requests: r.requests.Load(), Events: r.events.Load(), Rejected: r.rejected.Load(),
 		Refused: r.refused.Load(), Unavailable: r.unavailable.Load(),
+		TooLarge: r.tooLarge.Load(), TooMany: r.tooMany.Load(), TooManyInItem: r.tooManyInItem.Load(), TooDeep: r.tooDeep.Load(),
 		Pending: len(r.pending[traces]) + len(r.pending[logs]), MaxPending: r.cfg.MaxPending,
 	}
 }

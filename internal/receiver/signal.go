@@ -92,8 +92,10 @@ func (b *batch) load(s *signal, body []byte, isJSON bool) *failure {
 	switch err := check(body); {
 	case err == nil:
 	case errors.Is(err, errDeep):
+		b.r.tooDeep.Add(1)
 		return &failure{code: codes.InvalidArgument, http: http.StatusBadRequest, text: "the request is refused: " + err.Error()}
 	default:
+		b.r.tooMany.Add(1)
 		return &failure{code: codes.ResourceExhausted, http: http.StatusRequestEntityTooLarge, text: "the request is too large: " + err.Error()}
 	}
 	add, err := s.decode(body, isJSON)

@@ -13,6 +13,12 @@ import (
 	"github.com/midspan/midspan/internal/eventlog"
 )
 
+// Defaults of Config, in events and bytes.
+const (
+	DefaultMaxEvents = 1_000_000
+	DefaultMaxBytes  = 128 << 20
+)
+
 // Config bounds a Log. Its zero value is ready to use.
 type Config struct {
 	// MaxEvents and MaxBytes bound what is held, as bytes of its batches:
@@ -56,10 +62,10 @@ var _ eventlog.Log = (*Log)(nil)
 // Open returns an empty log.
 func Open(cfg Config) *Log {
 	if cfg.MaxEvents == 0 {
-		cfg.MaxEvents = 1_000_000
+		cfg.MaxEvents = DefaultMaxEvents
 	}
 	if cfg.MaxBytes == 0 {
-		cfg.MaxBytes = 128 << 20
+		cfg.MaxBytes = DefaultMaxBytes
 	}
 	if cfg.Apply == nil {
 		cfg.Apply = func([]activity.Event) {}

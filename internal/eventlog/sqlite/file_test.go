@@ -255,6 +255,9 @@ func TestPending(t *testing.T) {
 		}
 		acknowledged += 50
 	}
+	if n := l.Overflows(); n != 1 {
+		t.Errorf("the limit was hit %d times", n)
+	}
 	pending := l.Sizes().Pending
 	if pending > cfg.MaxPending || pending < cfg.MaxPending/2 {
 		t.Errorf("%d bytes wait, at most %d may", pending, cfg.MaxPending)

@@ -11,11 +11,15 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/midspan/midspan/activity"
 	"github.com/midspan/midspan/internal/eventlog"
 )
+
+// DefaultMaxPending is the default of Config.MaxPending, in bytes.
+const DefaultMaxPending = 64 << 20
 
 // Config says where a Log is and how it behaves.
 type Config struct {
@@ -50,7 +54,7 @@ func (c Config) withDefaults() Config {
 		c.Apply = func([]activity.Event) {}
 	}
 	if c.MaxPending == 0 {
-		c.MaxPending = 64 << 20
+		c.MaxPending = DefaultMaxPending
 	}
 	if c.Views == 0 {
 		c.Views = 4
@@ -93,6 +97,8 @@ type Log struct {
 	conn         *sql.Conn
 	reads, views *sql.DB
 	pageSize     int64
+
+	overflows atomic.Int64 // appends that found MaxPending reached
 
 	wake    chan struct{}   // the writer has something to do
 	applies chan []*request // committed, to be applied
@@ -287,6 +293,9 @@ func (l *Log) kick() {
 	}
 }
 
+// Overflows returns how many appends found Config.MaxPending reached.
+func (l *Log) Overflows() int64 { return l.overflows.Load() }
+
 // appendToMemory applies events and leaves the disk to the writer.
 func (l *Log) appendToMemory(ctx context.Context, r *request) error {
 	select {
@@ -299,6 +308,7 @@ func (l *Log) appendToMemory(ctx context.Context, r *request) error {
 	waiting, failure := l.pendingBytes, l.failure
 	l.mu.Unlock()
 	if waiting > 0 && waiting+int64(len(r.data))+4 > l.cfg.MaxPending {
+		l.overflows.Add(1)
 		if failure == nil {
 			failure = errors.New("it is slower than what comes in")
 		}

@@ -1,0 +1,237 @@
+package bridge
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// hits reads midspan.limit.hits of every limit.
+func (s *served) hits() map[string]int64 {
+	s.t.Helper()
+	resp := do(s.t, s.client, http.MethodGet, "http://"+s.Addr().String()+"/metrics", "")
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out := map[string]int64{}
+	for _, m := range regexp.MustCompile(`(?m)^midspan_limit_hits_total\{midspan_limit="([^"]+)".*\} (\S+)$`).FindAllSubmatch(body, -1) {
+		n, err := strconv.ParseFloat(string(m[2]), 64)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		out[string(m[1])] = int64(n)
+	}
+	return out
+}
+
+// try sends a request, and returns the status that it is answered with.
+func (s *served) try(path, body string) int {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.HTTPAddr().String()+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+// finished is a request of spans that have just ended, with attributes.
+func finished(first, n int, attrs string) string {
+	list := make([]string, n)
+	at := time.Now().UnixNano()
+	for i := range list {
+		list[i] = strings.TrimSuffix(span(trace, first+i, 0, at-1e6, at), "}") + `,"attributes":[` + attrs + `]}`
+	}
+	return spans(text("service.name", "shop"), list...)
+}
+
+// At a limit nothing is hit; one past it is, and the metric tells it.
+func TestLimits(t *testing.T) {
+	elsewhere := map[string]string{ // with what these need: a disk that is slow, a reader or a client that stands still
+		"max-pending-bytes": "sqlite: TestPending", "max-log-events": "memory: TestBounds", "max-log-bytes": "memory: TestBounds", "max-stream-events": "api: TestSlowClientIsClosedAndLosesNothing",
+		"max-stream-bytes": "api: TestSlowClientIsClosedAndLosesNothing", "max-exports": "api: TestExportsAreLimited", "max-sessions": "api: TestSessionsEnd",
+	}
+	large := finished(1, 1, "")
+	attr := func(n int) string { return strings.TrimSuffix(strings.Repeat(number("a", 1)+",", n), ",") }
+	nested := func(depth int) string {
+		value := `{"intValue":"1"}`
+		for range depth {
+			value = `{"arrayValue":{"values":[` + value + `]}}`
+		}
+		return `{"key":"a","value":` + value + `}`
+	}
+	lease := func(name string) string {
+		return records(text("midspan.lease.id", name), `{"eventName":"midspan.lease.renewed","attributes":[`+number("seq", 1)+`]}`)
+	}
+	open := func(n int) string { return spans("", span(trace, n, 0, time.Now().UnixNano(), 0)) }
+	tests := map[string]struct {
+		limit    int64
+		at, past func(*served)
+	}{
+		"max-request-bytes": {
+			int64(len(large)),
+			func(s *served) { s.send("/v1/traces", large) },
+			func(s *served) { s.wants(413, "/v1/traces", large+" ") },
+		},
+		"max-values": {
+			40, // 8 each for the resource, the scope and the span, and 2 for the resource's attribute and its value; in JSON as much again
+			func(s *served) { s.send("/v1/traces", finished(1, 1, attr(10))) },
+			func(s *served) { s.wants(413, "/v1/traces", finished(1, 1, attr(60))) },
+		},
+		"max-span-values": {
+			3,
+			func(s *served) { s.send("/v1/traces", finished(1, 1, attr(3))) },
+			func(s *served) { s.wants(200, "/v1/traces", finished(2, 1, attr(4))) },
+		},
+		"max-depth": {
+			2,
+			func(s *served) { s.send("/v1/traces", finished(1, 1, nested(2))) },
+			func(s *served) { s.wants(200, "/v1/traces", finished(2, 1, nested(3))) },
+		},
+		"max-leases": {
+			1,
+			func(s *served) { s.send("/v1/logs", lease("one")) },
+			func(s *served) { s.wants(200, "/v1/logs", lease("two")) },
+		},
+		"max-in-flight": {
+			1,
+			func(s *served) { s.send("/v1/traces", open(1)) },
+			func(s *served) { s.send("/v1/traces", open(2)) },
+		},
+		"max-finished": {
+			2,
+			func(s *served) { s.send("/v1/traces", finished(1, 2, "")) },
+			func(s *served) { s.send("/v1/traces", finished(3, 1, "")) },
+		},
+		"max-memory-bytes": {
+			4 << 20,
+			func(s *served) { s.send("/v1/traces", finished(1, 1, "")) },
+			func(s *served) {
+				for i := range 6 {
+					s.send("/v1/traces", finished(100*i+10, 10, text("a", strings.Repeat(fmt.Sprintf("%09d", i), 100_000/9))))
+				}
+			},
+		},
+		"max-requests": {
+			1,
+			func(s *served) { s.send("/v1/traces", finished(1, 1, "")) },
+			func(s *served) {
+				body, rest := io.Pipe()
+				req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.HTTPAddr().String()+"/v1/traces", body)
+				if err != nil {
+					s.t.Fatal(err)
+				}
+				req.Header.Set("Content-Type", "application/json")
+				done := make(chan error, 1)
+				go func() {
+					resp, err := s.client.Do(req)
+					if err == nil {
+						resp.Body.Close()
+					}
+					done <- err
+				}()
+				eventually(s.t, 20*time.Second, func() string {
+					if s.receiver.Stats().Pending == 0 {
+						return "the first request is not under way"
+					}
+					return ""
+				})
+				s.wants(429, "/v1/traces", finished(2, 1, ""))
+				rest.Close()
+				if err := <-done; err != nil {
+					s.t.Error(err)
+				}
+			},
+		},
+		"max-streams": {
+			1,
+			func(s *served) { s.watch("") },
+			func(s *served) {
+				resp, err := s.client.Get("http://" + s.Addr().String() + "/activity/stream")
+				if err != nil {
+					s.t.Fatal(err)
+				}
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusServiceUnavailable {
+					s.t.Errorf("a stream beyond the limit is answered %s", resp.Status)
+				}
+			},
+		},
+	}
+	for _, l := range Limits {
+		t.Run(l.Name, func(t *testing.T) {
+			tt, here := tests[l.Name]
+			if elsewhere[l.Name] != "" {
+				s := serve(t, Config{Limits: map[string]int64{l.Name: l.Default}})
+				if n, told := s.hits()[l.Name]; n != 0 || !told {
+					t.Errorf("%d hits, told: %v", n, told)
+				}
+				return
+			}
+			if !here {
+				t.Fatal("it has no test")
+			}
+			s := serve(t, Config{Limits: map[string]int64{l.Name: tt.limit}})
+			tt.at(s)
+			if n, told := s.hits()[l.Name]; n != 0 || !told {
+				t.Errorf("at the limit: %d hits, told: %v", n, told)
+			}
+			tt.past(s)
+			for name, n := range s.hits() {
+				if hit := name == l.Name; hit != (n > 0) {
+					t.Errorf("past the limit: %d hits of %s", n, name)
+				}
+			}
+		})
+	}
+}
+
+func (s *served) wants(status int, path, body string) {
+	s.t.Helper()
+	if got := s.try(path, body); got != status {
+		s.t.Errorf("%s is answered %d, want %d", path, got, status)
+	}
+}
+
+// What has ended for longer than --retain-age goes, and is counted.
+func TestRetainAge(t *testing.T) {
+	s := serve(t, Config{Storage: Storage{MaxAge: time.Hour}})
+	ended := func(n int, ago time.Duration) {
+		at := time.Now().Add(-ago).UnixNano()
+		s.send("/v1/traces", spans("", span(trace, n, 0, at-1, at)))
+	}
+	for i, want := range []struct {
+		ago  time.Duration
+		hits int64
+	}{{61 * time.Minute, 1}, {59 * time.Minute, 1}} {
+		ended(i+1, want.ago)
+		if n := s.hits()[limitAge]; n != want.hits {
+			t.Errorf("%v ago: %d hits, want %d", want.ago, n, want.hits)
+		}
+	}
+}
+
+// A limit beyond its range is refused by name.
+func TestLimitRange(t *testing.T) {
+	for _, l := range Limits {
+		for _, n := range []int64{l.Least - 1, l.Most + 1} {
+			cfg := Config{Limits: map[string]int64{l.Name: n}}
+			if _, err := cfg.bounds(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s is %d: give %d to %d", l.Name, n, l.Least, l.Most)) {
+				t.Errorf("%v", err)
+			}
+		}
+	}
+}
