@@ -51,7 +51,7 @@ func (m *Midspan) openBridge(res *resource.Resource) (*bridgeLink, error) {
 		return nil, fmt.Errorf("midspan: open OTLP exporter to the bridge %s: %w", cfg.Bridge, err)
 	}
 	return &bridgeLink{
-		spans: newExportQueue(spans, cfg.Bridge, cfg.Logger, func(o *sdktrace.BatchSpanProcessorOptions) {
+		spans: newExportQueue(m.clean(spans), cfg.Bridge, cfg.Logger, func(o *sdktrace.BatchSpanProcessorOptions) {
 			if os.Getenv("OTEL_BSP_SCHEDULE_DELAY") == "" {
 				o.BatchTimeout = spanDelay
 			}

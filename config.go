@@ -93,6 +93,11 @@ type Config struct {
 	// one. 1 second to 5 minutes. Defaults to 5 seconds.
 	BridgeLease time.Duration
 
+	// Redact takes secrets out of everything before it is indexed, shown, exported
+	// or told to the bridge; SpanProcessors see spans as they are. Nil leaves
+	// everything as it is.
+	Redact *Redact
+
 	// Propagator carries the context between processes. It wins over
 	// OTEL_PROPAGATORS. Nil means what that variable says, or else W3C trace
 	// context and baggage.

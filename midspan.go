@@ -20,6 +20,7 @@ import (
 	"github.com/midspan/midspan/api"
 	"github.com/midspan/midspan/dashboard"
 	"github.com/midspan/midspan/index"
+	"github.com/midspan/midspan/internal/redact"
 	"github.com/midspan/midspan/processor"
 )
 
@@ -35,8 +36,9 @@ type Midspan struct {
 	provider trace.TracerProvider
 	process  *processor.Processor // nil when OTEL_SDK_DISABLED
 	api      *api.API
-	export   *exportQueue // nil when nothing is exported
-	bridge   *bridgeLink  // nil without a bridge
+	redact   *redact.Redactor // nil without Config.Redact
+	export   *exportQueue     // nil when nothing is exported
+	bridge   *bridgeLink      // nil without a bridge
 
 	mu      sync.Mutex // guards everything below
 	stopped bool
@@ -69,7 +71,14 @@ func New(cfg Config) (*Midspan, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Midspan{cfg: cfg, index: index.New(cfg.Index), servers: make(map[*http.Server]struct{})}
+	clean, err := newRedactor(cfg.Redact)
+	if err != nil {
+		return nil, fmt.Errorf("midspan: %w", err)
+	}
+	if clean != nil {
+		res = cleanResource(clean, res)
+	}
+	m := &Midspan{cfg: cfg, redact: clean, index: index.New(cfg.Index), servers: make(map[*http.Server]struct{})}
 	if err := m.openAPI(serviceOf(res)); err != nil {
 		return nil, err
 	}
@@ -89,7 +98,7 @@ func New(cfg Config) (*Midspan, error) {
 // trace makes the provider, from its spans to the index and the export.
 func (m *Midspan) trace(res *resource.Resource) (err error) {
 	cfg := &m.cfg
-	if m.export, err = openExport(cfg); err != nil {
+	if m.export, err = m.openExport(); err != nil {
 		return err
 	}
 	if m.bridge, err = m.openBridge(res); err != nil {
@@ -106,7 +115,11 @@ func (m *Midspan) trace(res *resource.Resource) (err error) {
 	if limits.AttributeCountLimit >= 0 { // negative is no limit
 		limits.AttributeCountLimit += reservedAttributes
 	}
-	p := processor.New(m.index, cfg.Processor)
+	var into processor.Index = m.index
+	if m.redact != nil {
+		into = cleanIndex{m.index, m.redact}
+	}
+	p := processor.New(into, cfg.Processor)
 	m.index.BeforeRead(p.Flush)
 	opts := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(res),
@@ -142,6 +155,9 @@ func (m *Midspan) openAPI(service string) (err error) {
 		Bridge:     m.bridgeStats,
 		Logger:     m.cfg.Logger,
 	}
+	if m.redact != nil {
+		cfg.Instruments = m.redact.Instruments
+	}
 	if !m.cfg.NoDashboard {
 		cfg.Dashboard = dashboard.Handler()
 	}
@@ -149,9 +165,10 @@ func (m *Midspan) openAPI(service string) (err error) {
 	return err
 }
 
-func openExport(cfg *Config) (*exportQueue, error) {
+func (m *Midspan) openExport() (*exportQueue, error) {
+	cfg := &m.cfg
 	if cfg.Exporter != nil {
-		return newExportQueue(cfg.Exporter, fmt.Sprintf("%T", cfg.Exporter), cfg.Logger), nil
+		return newExportQueue(m.clean(cfg.Exporter), fmt.Sprintf("%T", cfg.Exporter), cfg.Logger), nil
 	}
 	if cfg.Bridge != "" && cfg.OTLPEndpoint == "" {
 		return nil, nil //nolint:nilnil // The bridge sends on in our stead.
@@ -164,7 +181,15 @@ func openExport(cfg *Config) (*exportQueue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("midspan: open OTLP exporter to %s: %w", to.endpoint, err)
 	}
-	return newExportQueue(exporter, to.endpoint, cfg.Logger), nil
+	return newExportQueue(m.clean(exporter), to.endpoint, cfg.Logger), nil
+}
+
+// clean returns an exporter that spans reach without their secrets.
+func (m *Midspan) clean(exporter sdktrace.SpanExporter) sdktrace.SpanExporter {
+	if m.redact == nil {
+		return exporter
+	}
+	return cleanExporter{exporter, m.redact}
 }
 
 func (m *Midspan) exportStats() (st api.ExportStats) {

@@ -65,13 +65,13 @@ var rooms = []room{
 	{path: "dashboard"},
 	{
 		path:      ".",
-		rooms:     []string{"activity", "tracing", "processor", "index", "api", "dashboard"},
+		rooms:     []string{"activity", "tracing", "processor", "index", "api", "dashboard", "internal/redact"},
 		libraries: []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/contrib/propagators", "google.golang.org/grpc", "google.golang.org/genproto/googleapis/rpc"},
 		never: []string{
 			"database/sql", "modernc.org", // a database
 			"go.opentelemetry.io/collector",
 			"github.com/nats-io", // a broker
-			module + "/internal",
+			module + "/internal/bridge", module + "/internal/receiver", module + "/internal/eventlog", module + "/internal/otlpclient",
 			"github.com/spf13/cobra",
 		},
 	},
@@ -91,7 +91,7 @@ var rooms = []room{
 		libraries: []string{"modernc.org/sqlite", "github.com/google/go-cmp"}, // the latter in the conformance suite
 		never:     []string{"go.opentelemetry.io"},
 	},
-	{path: "internal/redact", rooms: []string{"activity"}},
+	{path: "internal/redact", rooms: []string{"activity"}, libraries: []string{"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/metric"}},
 	{
 		path: "internal/otlpclient",
 		libraries: []string{
@@ -121,7 +121,7 @@ var rooms = []room{
 	{
 		path:      "internal/bridge",
 		rooms:     []string{"activity", "index", "api", "dashboard", "internal/receiver", "internal/liveness", "internal/eventlog", "internal/history", "internal/forward", "internal/redact"},
-		libraries: []string{"google.golang.org/grpc", "go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/metric"},
+		libraries: []string{"google.golang.org/grpc", "go.opentelemetry.io/otel/metric"},
 		never:     []string{module + "/processor", "github.com/spf13/cobra"},
 	},
 	{

@@ -33,7 +33,7 @@ func statusOf(c codes.Code) activity.Status {
 
 func linkOf(l sdktrace.Link) activity.Link {
 	return activity.Link{
-		ID: idOf(l.SpanContext), TraceState: l.SpanContext.TraceState().String(), Attrs: attrsOf(l.Attributes),
+		ID: idOf(l.SpanContext), TraceState: l.SpanContext.TraceState().String(), Attrs: AttrsOf(l.Attributes),
 	}
 }
 
@@ -48,10 +48,11 @@ func linksOf(links []sdktrace.Link) (out []activity.Link) {
 }
 
 func spanEventOf(e sdktrace.Event) activity.SpanEvent {
-	return activity.SpanEvent{At: activity.TimeOf(e.Time), Name: e.Name, Attrs: attrsOf(e.Attributes)}
+	return activity.SpanEvent{At: activity.TimeOf(e.Time), Name: e.Name, Attrs: AttrsOf(e.Attributes)}
 }
 
-func attrsOf(kvs []attribute.KeyValue) []activity.Attr {
+// AttrsOf returns attributes as an activity has them. Texts are shared.
+func AttrsOf(kvs []attribute.KeyValue) []activity.Attr {
 	if len(kvs) == 0 {
 		return nil
 	}
@@ -127,7 +128,7 @@ func valueOf(v attribute.Value) activity.Value {
 	case attribute.SLICE:
 		return sliceOf(v.AsSlice(), valueOf)
 	case attribute.MAP:
-		return activity.MapValue(attrsOf(v.AsMap()))
+		return activity.MapValue(AttrsOf(v.AsMap()))
 	}
 	return activity.Value{}
 }

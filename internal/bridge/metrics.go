@@ -4,18 +4,19 @@ import (
 	"context"
 	"errors"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/midspan/midspan/internal/liveness"
 	"github.com/midspan/midspan/internal/receiver"
-	"github.com/midspan/midspan/internal/redact"
 )
 
 // instruments registers the metrics of what was received, of leases, of what was
 // redacted and of forwarding.
 func (b *Bridge) instruments(meter metric.Meter) error {
-	failed := redactInstruments(meter, b.store.redact)
+	var failed error
+	if b.store.redact != nil {
+		failed = b.store.redact.Instruments(meter)
+	}
 	type reading struct {
 		in   metric.Int64Observable
 		read func(*receiver.Stats, *liveness.Stats) int64
@@ -62,24 +63,4 @@ func (b *Bridge) instruments(meter metric.Meter) error {
 		return nil
 	}, all...)
 	return errors.Join(err, b.forwardInstruments(meter), b.limitInstruments(meter))
-}
-
-// redactInstruments counts what was taken out by rule: the built-in ones and at
-// most redact.MaxPatterns of the operator's.
-func redactInstruments(meter metric.Meter, r *redact.Redactor) error {
-	if r == nil {
-		return nil
-	}
-	var rules []metric.MeasurementOption
-	for _, c := range r.Counts() {
-		rules = append(rules, metric.WithAttributeSet(attribute.NewSet(attribute.String("midspan.redact.rule", c.Rule))))
-	}
-	_, err := meter.Int64ObservableCounter("midspan.redact.secrets", metric.WithUnit("{secret}"), metric.WithDescription("Secrets that were taken out, by the rule that found them."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			for i, c := range r.Counts() {
-				o.Observe(int64(c.N), rules[i])
-			}
-			return nil
-		}))
-	return err
 }

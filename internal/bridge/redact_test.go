@@ -34,53 +34,6 @@ var canaries = slices.Concat(canary.Known, canary.HeldOut)
 
 const canarySeed = 7
 
-// finder finds the canaries of whose secrets a text has a part.
-type finder struct {
-	parts  map[[canary.Part]byte]int // to the canary's place in canaries
-	short  map[string]int
-	begins []bool // by the first three bytes: most of a text is done with by them
-}
-
-func newFinder() *finder {
-	f := &finder{parts: map[[canary.Part]byte]int{}, short: map[string]int{}, begins: make([]bool, 1<<24)}
-	for i, c := range canaries {
-		for _, p := range c.Parts(c.Secret(canarySeed)) {
-			if len(p) < canary.Part {
-				f.short[p] = i
-				continue
-			}
-			f.parts[[canary.Part]byte([]byte(p))] = i
-			f.begins[threeBytes(p)] = true
-		}
-	}
-	return f
-}
-
-func threeBytes[T string | []byte](s T) int { return int(s[0])<<16 | int(s[1])<<8 | int(s[2]) }
-
-// find returns the kinds that a text holds, in order.
-func (f *finder) find(text []byte) []string {
-	found := map[string]bool{}
-	for p, i := range f.short {
-		if bytes.Contains(text, []byte(p)) {
-			found[canaries[i].Kind] = true
-		}
-	}
-	for i := 0; i+canary.Part <= len(text); i++ {
-		if f.begins[threeBytes(text[i:i+3])] {
-			if at, ok := f.parts[[canary.Part]byte(text[i:])]; ok {
-				found[canaries[at].Kind] = true
-			}
-		}
-	}
-	kinds := make([]string, 0, len(found))
-	for kind := range found {
-		kinds = append(kinds, kind)
-	}
-	slices.Sort(kinds)
-	return kinds
-}
-
 // recorder keeps what is written to it, and is an OTLP target that keeps what
 // it is sent.
 type recorder struct {
@@ -319,12 +272,12 @@ func canarySurfaces(t *testing.T, cfg *redact.Config) map[string][]byte {
 // its write-ahead log, on the stream, in an answer of the API, in an export, at
 // a forward target, in our own log. The control, without redaction, finds them.
 func TestCanaries(t *testing.T) {
-	f := newFinder()
+	f := canary.NewFinder(canaries, canarySeed)
 	t.Run("redacted", func(t *testing.T) {
 		t.Parallel()
 		surfaces := canarySurfaces(t, &redact.Config{})
 		for name, text := range surfaces {
-			if found := f.find(text); len(found) > 0 {
+			if found := f.Find(text); len(found) > 0 {
 				t.Errorf("%s (%d bytes): secrets of %d kinds are left: %s", name, len(text), len(found), found)
 			}
 		}
@@ -345,7 +298,7 @@ func TestCanaries(t *testing.T) {
 			"/activity/export?format=otlp": len(canaries), "forward target": len(canaries), "answers to the sender": 200, "log": len(canaries),
 			"midspan.db-wal, running": len(canaries), "midspan.db, stopped": len(canaries),
 		} {
-			if found := f.find(surfaces[name]); len(found) < least {
+			if found := f.Find(surfaces[name]); len(found) < least {
 				t.Errorf("%s (%d bytes): %d kinds are found, want %d", name, len(surfaces[name]), len(found), least)
 			}
 		}

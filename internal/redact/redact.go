@@ -217,16 +217,16 @@ func (r *Redactor) Events(events []activity.Event) {
 		e.Name = r.text(e.Name)
 		e.StatusMessage = r.text(e.StatusMessage)
 		e.TraceState = r.text(e.TraceState)
-		r.attrs(e.Attrs)
+		r.Attrs(e.Attrs)
 		for j := range e.Links {
 			l := &e.Links[j]
 			l.TraceState = r.text(l.TraceState)
-			r.attrs(l.Attrs)
+			r.Attrs(l.Attrs)
 		}
 		for j := range e.SpanEvents {
 			s := &e.SpanEvents[j]
 			s.Name = r.text(s.Name)
-			r.attrs(s.Attrs)
+			r.Attrs(s.Attrs)
 		}
 	}
 }
@@ -241,7 +241,7 @@ func (r *Redactor) Resource(of *activity.Resource) *activity.Resource {
 	defer r.mu.Unlock()
 	return r.resources.clean(of, func() (*activity.Resource, int) {
 		attrs := slices.Clone(of.Attrs)
-		changed := r.attrs(attrs)
+		changed := r.Attrs(attrs)
 		c := activity.NewResource(attrs, r.text(of.SchemaURL))
 		if c.Dropped = of.Dropped; c.Service == "" {
 			c.Service = r.text(of.Service)
@@ -264,7 +264,7 @@ func (r *Redactor) scope(of *activity.Scope) *activity.Scope {
 		c := *of
 		c.Name, c.Version, c.SchemaURL = r.text(c.Name), r.text(c.Version), r.text(c.SchemaURL)
 		c.Attrs = slices.Clone(c.Attrs)
-		changed := r.attrs(c.Attrs)
+		changed := r.Attrs(c.Attrs)
 		size := len(c.Name) + len(c.Version) + len(c.SchemaURL) + sizeOf(c.Attrs)
 		if !changed && c.Name == of.Name && c.Version == of.Version && c.SchemaURL == of.SchemaURL {
 			return of, size
@@ -312,8 +312,9 @@ func sizeOfValue(v *activity.Value) int {
 	return n
 }
 
-// attrs reports whether it changed any.
-func (r *Redactor) attrs(attrs []activity.Attr) (changed bool) {
+// Attrs takes the secrets out of attributes, in place, and reports whether it
+// changed any. Nested values are replaced.
+func (r *Redactor) Attrs(attrs []activity.Attr) (changed bool) {
 	for i := range attrs {
 		a := &attrs[i]
 		key := r.keys.of(a.Key)
