@@ -102,8 +102,8 @@ func until(t *testing.T, address, token string, id activity.ID, what string, is 
 		if ok && is(a) {
 			return a, time.Since(start)
 		}
-		if time.Since(start) > 10*time.Second {
-			t.Fatalf("%s: not in the bridge after 10 s; it has %v", what, a)
+		if time.Since(start) > 30*time.Second {
+			t.Fatalf("%s: not in the bridge after 30 s; it has %v", what, a)
 		}
 	}
 }
