@@ -5,9 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
-	"strings"
-
-	"github.com/midspan/midspan/activity"
 )
 
 // grams is a Bloom filter, of one probe, of what a segment's text holds: of all
@@ -107,19 +104,4 @@ func (x *Index) mayHold(ctx context.Context, seg *segment, hashes []uint32) (boo
 		return false, fmt.Errorf("index: read the %v of segment %d: %w", PartGrams, seg.first, errPart)
 	}
 	return holdsGrams(encoded, hashes), nil
-}
-
-// attrNeedle returns what a record must hold in which an attribute has the
-// value's text, and false when that can't be told of its bytes: booleans and
-// lists are not written as their text.
-func attrNeedle(f *activity.AttrFilter) (needle, bool) {
-	if len(f.Values) != 1 || f.Key == activity.KeyState || f.Key == activity.KeyType {
-		return needle{}, false
-	}
-	switch v := f.Values[0]; {
-	case v == "", v == "true", v == "false", v == "null", v[0] == '[', v[0] == '{', v[0] == '"', strings.ContainsFunc(v, func(r rune) bool { return r > '~' }):
-		return needle{}, false
-	default:
-		return newNeedle(strings.ToLower(v)), true
-	}
 }

@@ -127,6 +127,7 @@ func (p *page) none(best int64) bool {
 func (x *Index) collectOpen(ctx context.Context, p *page, f *activity.Filter) (v view, err error) {
 	var found []candidate
 	var since []activity.ID // changed since the moment: each is folded anew
+	needles := needlesOf(f)
 	err = x.look(ctx, func(l *look) {
 		v, found, since = x.view(), found[:0], since[:0]
 		if p.q.At != nil {
@@ -137,7 +138,7 @@ func (x *Index) collectOpen(ctx context.Context, p *page, f *activity.Filter) (v
 				if o.begun <= p.q.At.Seq {
 					since = append(since, o.head.ID)
 				}
-			} else if key, ok := sortKey(p.q.Sort, &o.head); ok && l.matchOpen(f, o, v.now) {
+			} else if key, ok := sortKey(p.q.Sort, &o.head); ok && l.matchOpen(f, needles, o, v.now) {
 				found = append(found, candidate{key: key, id: o.head.ID, parent: o.head.Parent})
 			}
 		}
@@ -297,10 +298,16 @@ func (x *Index) answer(ctx context.Context, p *page, v view) (*activity.Page, er
 	return out, nil
 }
 
-// matchOpen judges an open activity.
-func (l *look) matchOpen(f *activity.Filter, o *openActivity, now activity.Time) bool {
+// matchOpen judges an open activity. What has to be read whole is first looked
+// through for the needles of the filter.
+func (l *look) matchOpen(f *activity.Filter, needles []needle, o *openActivity, now activity.Time) bool {
 	if !f.MatchHead(&o.head, now) {
 		return false
+	}
+	for i := range needles {
+		if n := &needles[i]; !n.in(o.enc.buf) && !activity.ContainsFold(o.base.name, n.term) {
+			return false
+		}
 	}
 	return f.HeadOnly() || f.Match(l.dress(fold(o.decode()), now), now)
 }
@@ -336,10 +343,11 @@ func (x *Index) Scan(ctx context.Context, f *activity.Filter, fn func(*activity.
 	x.beforeRead()
 	var v view
 	var open []activity.ID
+	needles := needlesOf(f)
 	if err := x.look(ctx, func(l *look) {
 		v, open = x.view(), open[:0]
 		for id, o := range x.open.All() {
-			if l.matchOpen(f, o, v.now) {
+			if l.matchOpen(f, needles, o, v.now) {
 				open = append(open, id)
 			}
 		}

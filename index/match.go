@@ -49,14 +49,7 @@ func newMatcher(ctx context.Context, x *Index, f *activity.Filter, v view) *matc
 	if len(f.States) == 0 {
 		m.states = ^uint32(0)
 	}
-	for _, term := range f.Terms {
-		m.needles = append(m.needles, newNeedle(term))
-	}
-	for i := range f.Attrs {
-		if n, ok := attrNeedle(&f.Attrs[i]); ok {
-			m.needles = append(m.needles, n)
-		}
-	}
+	m.needles = needlesOf(f)
 	m.grams = gramsOf(m.needles)
 	return m
 }

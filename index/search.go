@@ -2,7 +2,9 @@ package index
 
 import (
 	"bytes"
+	"slices"
 	"sort"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -54,6 +56,34 @@ func newNeedle(term string) needle {
 	return n
 }
 
+// needlesOf returns what a record must hold that the filter selects.
+func needlesOf(f *activity.Filter) (needles []needle) {
+	for _, term := range f.Terms {
+		needles = append(needles, newNeedle(term))
+	}
+	for i := range f.Attrs {
+		if n, ok := attrNeedle(&f.Attrs[i]); ok {
+			needles = append(needles, n)
+		}
+	}
+	return needles
+}
+
+// attrNeedle returns what a record must hold in which an attribute has the
+// value's text, and false when that can't be told of its bytes: booleans and
+// lists are not written as their text.
+func attrNeedle(f *activity.AttrFilter) (needle, bool) {
+	if len(f.Values) != 1 || f.Key == activity.KeyState || f.Key == activity.KeyType {
+		return needle{}, false
+	}
+	switch v := f.Values[0]; {
+	case v == "", v == "true", v == "false", v == "null", v[0] == '[', v[0] == '{', v[0] == '"', strings.ContainsFunc(v, func(r rune) bool { return r > '~' }):
+		return needle{}, false
+	default:
+		return newNeedle(strings.ToLower(v)), true
+	}
+}
+
 // byteFrequency tells roughly how many of a thousand bytes of such texts are c.
 func byteFrequency(c byte) int {
 	const letters = "zqjxkvbpygfwmucldrhsnioate" // by rising frequency in English
@@ -101,8 +131,21 @@ func (n *needle) rows(seg *segment) *rowSet {
 
 // find adds the rows in which form stands where the term has it.
 func (n *needle) find(seg *segment, text, form []byte, set *rowSet) (any bool) {
+	for pos := 0; ; {
+		if pos = n.next(text, form, pos); pos < 0 {
+			return any
+		}
+		row := sort.Search(seg.n, func(i int) bool { return int(seg.end[i]) > pos })
+		set.add(row)
+		any = true
+		pos = int(seg.end[row]) // one find a row is enough
+	}
+}
+
+// next returns where form stands from pos on as the term has it, or -1.
+func (n *needle) next(text, form []byte, pos int) int {
 	ascii := form[0] < utf8.RuneSelf
-	for pos := 0; pos < len(text); {
+	for ; pos < len(text); pos++ {
 		var k int
 		if len(form) == 1 {
 			k = bytes.IndexByte(text[pos:], form[0])
@@ -110,19 +153,18 @@ func (n *needle) find(seg *segment, text, form []byte, set *rowSet) (any bool) {
 			k = bytes.Index(text[pos:], form)
 		}
 		if k < 0 {
-			return any
+			return -1
 		}
-		pos += k
-		if !ascii || n.matches(text, pos-n.at) {
-			row := sort.Search(seg.n, func(i int) bool { return int(seg.end[i]) > pos })
-			set.add(row)
-			any = true
-			pos = int(seg.end[row]) // one find a row is enough
-			continue
+		if pos += k; !ascii || n.matches(text, pos-n.at) {
+			return pos
 		}
-		pos++
 	}
-	return any
+	return -1
+}
+
+// in reports whether the term may stand in a text.
+func (n *needle) in(text []byte) bool {
+	return slices.ContainsFunc(n.forms, func(form []byte) bool { return n.next(text, form, 0) >= 0 })
 }
 
 // matches reports whether the ASCII term stands at text[start:].

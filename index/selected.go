@@ -19,28 +19,23 @@ func (x *Index) StatsOf(ctx context.Context, f *activity.Filter) (*activity.Stat
 	if err != nil {
 		return nil, err
 	}
-	t := newSelected(st)
+	var t *selected
 	var v view
-	var open []activity.Head
-	var stalled int64
+	needles := needlesOf(f)
 	if err := x.look(ctx, func(l *look) {
-		v, open, stalled = x.view(), open[:0], 0
+		v, t = x.view(), newSelected(st)
 		for _, o := range x.open.All() {
-			if !l.matchOpen(f, o, v.now) {
+			if !l.matchOpen(f, needles, o, v.now) {
 				continue
 			}
-			open = append(open, o.head)
+			t.add(&o.head, o.head.Service())
 			if x.stalled(&o.head, o.heard, v.now) {
-				stalled++
+				t.st.Stalled++
 			}
 		}
 	}); err != nil {
 		return nil, err
 	}
-	for i := range open {
-		t.add(&open[i], open[i].Service())
-	}
-	t.st.Stalled = stalled
 	if err := x.selectFinished(ctx, f, v, t); err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ type bridge struct {
 	keeper *Keeper
 }
 
-func open(t *testing.T, folder string, cfg index.Config, keep Config) *bridge {
+func open(t testing.TB, folder string, cfg index.Config, keep Config) *bridge {
 	t.Helper()
 	b := new(bridge)
 	var err error
@@ -53,7 +53,7 @@ func open(t *testing.T, folder string, cfg index.Config, keep Config) *bridge {
 }
 
 // die closes without a checkpoint, as a process that is killed leaves its file.
-func (b *bridge) die(t *testing.T) {
+func (b *bridge) die(t testing.TB) {
 	t.Helper()
 	b.keeper.once.Do(func() {
 		close(b.keeper.stop)
