@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -241,10 +242,15 @@ func TestBacklog(t *testing.T) {
 					t.Error(err)
 				}
 			}()
-			target, m := &backend{}, newMaker(40)
+			var back atomic.Bool
+			target, m := &backend{answer: func(*exportRequest) (*exportResponse, error) {
+				if !back.Load() {
+					return nil, status.Error(codes.Unavailable, "come again")
+				}
+				return &exportResponse{}, nil
+			}}, newMaker(40)
 			m.short = true
-			url, stop := target.serveGRPC(t, "127.0.0.1:0")
-			stop()
+			url, _ := target.serveGRPC(t, "127.0.0.1:0")
 			f := start(t, Config{Log: log, Targets: []Target{{URL: url}}})
 			var sent []*exportRequest
 			for range spans / 500 {
@@ -255,7 +261,7 @@ func TestBacklog(t *testing.T) {
 			if s := f.Stats()[0]; s.LagEvents != spans || s.Lag <= 0 {
 				t.Errorf("%+v", s)
 			}
-			target.serveGRPC(t, strings.TrimPrefix(url, "grpc://"))
+			back.Store(true)
 			target.wait(t, spans)
 			poll(t, func() bool { seq, _ := f.Floor(); return seq == spans })
 			got := target.spans()

@@ -56,6 +56,9 @@ func (l *Log) openPool(connections int, pragmas ...string) (*sql.DB, error) {
 	if l.cfg.vfs != "" {
 		query.Set("vfs", l.cfg.vfs)
 	}
+	if name, value, ok := strings.Cut(l.inspected, "="); ok {
+		query.Set(name, value)
+	}
 	path := filepath.ToSlash(l.path)
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
@@ -283,6 +286,9 @@ func cursorSum(name string, seq uint64) int64 { return checksum(name, seq) }
 
 // damaged is the error of a file that is not what was written.
 func (l *Log) damaged(what string) error {
+	if l.inspected != "" { // by who knows what to do
+		return fmt.Errorf("%w: %s", eventlog.ErrCorrupt, what)
+	}
 	return fmt.Errorf("%s is damaged: %w: %s; stop midspan, keep a copy of the folder, and run midspan fsck", l.path, eventlog.ErrCorrupt, what)
 }
 

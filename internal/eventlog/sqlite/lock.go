@@ -14,7 +14,7 @@ import (
 // commit and not synced: after a power cut it may be behind, never ahead.
 const lockName = "midspan.lock"
 
-type folderLock struct{ file *os.File }
+type folderLock struct{ file *os.File } // nil when there is none
 
 // lockFolder locks a folder against other processes, until Close.
 func lockFolder(folder string) (*folderLock, error) {
@@ -24,7 +24,7 @@ func lockFolder(folder string) (*folderLock, error) {
 	}
 	if err := lockFile(f); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s is in use by another process: stop it, or choose another folder (%w)", folder, err)
+		return nil, fmt.Errorf("%s is %w: stop it, or choose another folder (%w)", folder, ErrInUse, err)
 	}
 	return &folderLock{f}, nil
 }
@@ -51,4 +51,9 @@ func (k *folderLock) acknowledged(id string) uint64 {
 	return binary.LittleEndian.Uint64(b[26:])
 }
 
-func (k *folderLock) Close() error { return k.file.Close() }
+func (k *folderLock) Close() error {
+	if k.file == nil {
+		return nil
+	}
+	return k.file.Close()
+}

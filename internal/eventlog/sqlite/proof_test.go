@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -86,6 +87,7 @@ func (j *journal) append(l eventlog.Log, events []activity.Event) error {
 // check opens a folder and holds what is there to the journal.
 func (j *journal) check(t *testing.T, folder string) {
 	t.Helper()
+	j.fsck(t, folder)
 	l, err := Open(context.Background(), Config{Folder: folder, Logger: quiet})
 	if err != nil {
 		t.Error(err)
@@ -95,6 +97,33 @@ func (j *journal) check(t *testing.T, folder string) {
 	j.checkLog(t, l)
 	if err := l.Verify(context.Background()); err != nil {
 		t.Error(err)
+	}
+}
+
+// fsck holds that midspan fsck, which opens the log so, finds nothing wrong in
+// what a process has left, and changes nothing.
+func (j *journal) fsck(t *testing.T, folder string) {
+	t.Helper()
+	before := contents(t, folder)
+	if len(before[0]) == 0 {
+		return // it died before there was a log
+	}
+	l, err := Inspect(context.Background(), folder)
+	if err != nil {
+		if len(j.acknowledged) > 0 {
+			t.Errorf("fsck: %v", err)
+		}
+		return
+	}
+	defer l.Close()
+	if err := l.Check(context.Background(), func(damage error) bool {
+		t.Errorf("fsck: %v", damage)
+		return true
+	}); err != nil {
+		t.Errorf("fsck: %v", err)
+	}
+	if after := contents(t, folder); !bytes.Equal(before[0], after[0]) || !bytes.Equal(before[1], after[1]) {
+		t.Error("fsck has changed the files")
 	}
 }
 

@@ -97,6 +97,7 @@ type Log struct {
 	conn         *sql.Conn
 	reads, views *sql.DB
 	pageSize     int64
+	inspected    string // how SQLite is told to read alone; empty for a log that is written
 
 	overflows atomic.Int64 // appends that found MaxPending reached
 
@@ -256,6 +257,9 @@ const maxBuffer = 1 << 20
 // ask hands a request to the writer and waits for its outcome. It gives up when
 // ctx is done before the writer has taken it.
 func (l *Log) ask(ctx context.Context, r *request) error {
+	if l.inspected != "" {
+		return ErrReadOnly
+	}
 	r.done = make(chan struct{})
 	l.mu.Lock()
 	l.queue = append(l.queue, r)

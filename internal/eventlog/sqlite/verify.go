@@ -3,60 +3,130 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/midspan/midspan/activity"
+	"github.com/midspan/midspan/internal/eventlog"
 )
 
 // Verify reads the whole file: SQLite's own check of it, each batch with its
 // checksum, and that none is missing. An error that wraps eventlog.ErrCorrupt
-// says what is damaged. Appends go on meanwhile; the WAL grows.
+// says what is damaged first. Appends go on meanwhile; the WAL grows.
 func (l *Log) Verify(ctx context.Context) error {
-	return l.View(ctx, func(tx *sql.Tx) error {
-		var result string
-		if err := tx.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&result); err != nil {
-			return err
-		}
-		if result != "ok" {
-			return l.damaged(result)
-		}
-		var id string
-		var floor, received, sum int64
-		if err := tx.QueryRowContext(ctx, "SELECT id, floor, received_at, checksum FROM log").Scan(&id, &floor, &received, &sum); err != nil {
-			return l.explainScan("verify", err)
-		}
-		if sum != logSum(id, uint64(floor), activity.Time(received)) {
-			return l.damaged("the row of the table log has not the checksum that it tells")
-		}
-		if err := l.verifyBatches(ctx, tx, uint64(floor)); err != nil {
-			return err
-		}
-		return l.verifyCursors(ctx, tx)
+	var first error
+	err := l.Check(ctx, func(damage error) bool {
+		first = damage
+		return false
 	})
+	if err != nil {
+		return err
+	}
+	return first
 }
 
-func (l *Log) verifyBatches(ctx context.Context, tx *sql.Tx, last uint64) error {
-	rows, err := tx.QueryContext(ctx, "SELECT first, count, received_at, events FROM batch ORDER BY first")
+// Check is Verify, but tells of each damage, until report returns false. Its own
+// error is why it could not read on.
+func (l *Log) Check(ctx context.Context, report func(damage error) bool) error {
+	err := l.View(ctx, func(tx *sql.Tx) error {
+		c := checker{l, tx, report}
+		for _, step := range []func(context.Context) error{c.pages, c.log, c.cursors} {
+			if err := c.damage(step(ctx)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+type checker struct {
+	*Log
+	tx     *sql.Tx
+	report func(error) bool
+}
+
+var errEnough = errors.New("no more is asked for")
+
+// damage reports an error that tells of damage, and returns any other.
+func (c *checker) damage(err error) error {
+	err = c.explain("verify", err)
+	switch {
+	case !errors.Is(err, eventlog.ErrCorrupt):
+		return err
+	case c.report(err):
+		return nil
+	}
+	return errEnough
+}
+
+// maxPageDamages bounds what SQLite tells of its pages.
+const maxPageDamages = 20
+
+func (c *checker) pages(ctx context.Context) error {
+	rows, err := c.tx.QueryContext(ctx, fmt.Sprintf("PRAGMA integrity_check(%d)", maxPageDamages))
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	at := activity.Time(0)
 	for rows.Next() {
-		events, err := l.scanBatch(rows)
-		if err != nil {
+		var result string
+		if err := rows.Scan(&result); err != nil {
 			return err
 		}
-		if events[0].Seq != last+1 || events[0].ReceivedAt < at {
-			return l.damaged(fmt.Sprintf("the batch of event %d follows on event %d", events[0].Seq, last))
+		if result != "ok" {
+			if err := c.damage(c.damaged(result)); err != nil {
+				return err
+			}
 		}
-		last, at = events[len(events)-1].Seq, events[0].ReceivedAt
 	}
 	return rows.Err()
 }
 
-func (l *Log) verifyCursors(ctx context.Context, tx *sql.Tx) error {
-	rows, err := tx.QueryContext(ctx, "SELECT name, seq, checksum FROM cursor")
+func (c *checker) log(ctx context.Context) error {
+	var id string
+	var floor, received, sum int64
+	if err := c.tx.QueryRowContext(ctx, "SELECT id, floor, received_at, checksum FROM log").Scan(&id, &floor, &received, &sum); err != nil {
+		return c.explainScan("verify", err)
+	}
+	if sum != logSum(id, uint64(floor), activity.Time(received)) {
+		if err := c.damage(c.damaged("the row of the table log has not the checksum that it tells")); err != nil {
+			return err
+		}
+	}
+	rows, err := c.tx.QueryContext(ctx, "SELECT first, count, received_at, events FROM batch ORDER BY first")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	last, at := uint64(floor), activity.Time(0)
+	for rows.Next() {
+		var first, count, received int64
+		var data sql.RawBytes
+		if err := rows.Scan(&first, &count, &received, &data); err != nil {
+			return c.explainScan("verify", err)
+		}
+		if uint64(first) != last+1 || activity.Time(received) < at {
+			if err := c.damage(c.damaged(fmt.Sprintf("the batch of event %d follows on event %d", first, last))); err != nil {
+				return err
+			}
+		}
+		events, err := c.decoder.DecodeBatch(data, uint64(first), activity.Time(received))
+		if err != nil || int64(len(events)) != count {
+			if err := c.damage(c.damaged(fmt.Sprintf("the batch of event %d: %v", first, cmpErr(err, "its count is another")))); err != nil {
+				return err
+			}
+		}
+		last, at = uint64(first+max(count, 1)-1), activity.Time(received)
+	}
+	return rows.Err()
+}
+
+func (c *checker) cursors(ctx context.Context) error {
+	rows, err := c.tx.QueryContext(ctx, "SELECT name, seq, checksum FROM cursor")
 	if err != nil {
 		return err
 	}
@@ -65,10 +135,12 @@ func (l *Log) verifyCursors(ctx context.Context, tx *sql.Tx) error {
 		var name string
 		var seq, sum int64
 		if err := rows.Scan(&name, &seq, &sum); err != nil {
-			return l.explainScan("verify", err)
+			return c.explainScan("verify", err)
 		}
 		if sum != cursorSum(name, uint64(seq)) {
-			return l.damaged(fmt.Sprintf("cursor %q has not the checksum that it tells", name))
+			if err := c.damage(c.damaged(fmt.Sprintf("cursor %q has not the checksum that it tells", name))); err != nil {
+				return err
+			}
 		}
 	}
 	return rows.Err()
