@@ -306,6 +306,27 @@ func (r *Receiver) admits(values []string) bool {
 	return false
 }
 
+// Take appends what a request of a file holds, as the servers do with one that
+// was sent: path is that of OTLP by HTTP, such as "/v1/traces". It tells how many
+// items were rejected, and why. An error means that none was taken. The bounds on
+// requests under way and on their bytes are the servers'.
+func (r *Receiver) Take(ctx context.Context, path string, body []byte, isJSON bool) (rejected int64, why string, err error) {
+	for _, s := range served {
+		if s.path != path {
+			continue
+		}
+		b := batch{r: r}
+		if refused := b.load(s, body, isJSON); refused != nil {
+			return 0, "", errors.New(refused.text)
+		}
+		if len(b.events) > 0 {
+			err = r.cfg.Sink.Append(ctx, b.events)
+		}
+		return b.rejected, b.message(s.item), err
+	}
+	return 0, "", fmt.Errorf("receiver: nothing is served at %s", path)
+}
+
 // take appends what a request holds, and returns its answer.
 func (r *Receiver) take(ctx context.Context, s *signal, body []byte, isJSON bool) (message, *failure) {
 	b := batch{r: r}
