@@ -119,6 +119,12 @@ var rooms = []room{
 		never:     []string{"go.opentelemetry.io"},
 	},
 	{
+		path:      "internal/transfer", // reads OTLP by the receiver, as if it had been sent
+		rooms:     []string{"activity", "index", "internal/receiver", "internal/eventlog", "internal/history"},
+		libraries: []string{"go.opentelemetry.io/collector/pdata"},
+		never:     []string{module + "/processor", module + "/api", "github.com/spf13/cobra"},
+	},
+	{
 		path:      "internal/bridge",
 		rooms:     []string{"activity", "index", "api", "dashboard", "internal/receiver", "internal/liveness", "internal/eventlog", "internal/history", "internal/forward", "internal/redact"},
 		libraries: []string{"google.golang.org/grpc", "go.opentelemetry.io/otel/metric"},

@@ -2,7 +2,9 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -159,4 +161,24 @@ func jsonStrings(list []string) string {
 		b = activity.AppendString(b, s)
 	}
 	return string(append(b, ']'))
+}
+
+// WriteCSV writes what a filter selects as /activity/export does in CSV, with no
+// links to traces, and returns how many activities that were.
+func WriteCSV(ctx context.Context, w io.Writer, r Reader, f *activity.Filter) (n int, err error) {
+	enc := &csvEncoding{api: new(API)}
+	b := enc.begin(make([]byte, 0, exportChunk+exportChunk/4), activity.Position{})
+	err = r.Scan(ctx, f, func(act *activity.Activity) error {
+		n++
+		if b = enc.activity(b, act); len(b) < exportChunk {
+			return nil
+		}
+		_, err := w.Write(b)
+		b = b[:0]
+		return err
+	})
+	if err == nil {
+		_, err = w.Write(enc.end(b))
+	}
+	return n, err
 }

@@ -22,6 +22,7 @@ const (
 	exitOK = iota
 	exitFailure
 	exitUsage
+	exitDamaged // of fsck
 )
 
 func main() { os.Exit(run()) }
@@ -59,6 +60,9 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
 		return exitUsage
 	}
+	if _, ok := errors.AsType[*damagedError](err); ok {
+		return exitDamaged
+	}
 	return exitFailure
 }
 
@@ -87,7 +91,7 @@ func newRoot(began *bool) *cobra.Command {
 		PersistentPreRun:  func(*cobra.Command, []string) { *began = true },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newDemo(), newServe(), newTail(), newBench(), newVersion())
+	root.AddCommand(newDemo(), newServe(), newTail(), newBench(), newFsck(), newExport(), newImport(), newVersion())
 	root.SetFlagErrorFunc(flagError)
 	for _, cmd := range root.Commands() {
 		giveOnce(cmd.Flags())

@@ -23,6 +23,11 @@ func TestServeKilled(t *testing.T) {
 	var journal []string // names that were acknowledged, written before they are counted
 	var between time.Time
 	for round := range 3 {
+		if round > 0 {
+			if out, err := program(t, "fsck", data).CombinedOutput(); err != nil {
+				t.Errorf("round %d: fsck: %v, %s", round, err, out)
+			}
+		}
 		cmd, s := startKillable(t, "--data", data)
 		for _, name := range journal {
 			if !strings.Contains(ask(t, s, "/activity/all?q="+name), `"total":1,`) {

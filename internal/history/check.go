@@ -37,7 +37,7 @@ const maxDamages = 100
 
 const (
 	adviceBackup = "put the folder back from a copy; what a sender or another bridge still has can be sent again"
-	adviceRows   = "the activities in it can't be read; the rest can: export it with --skip-damaged and import it into a new folder"
+	adviceRows   = "put the folder back from a copy; without one midspan serve still takes and shows what is new, and fails where it needs these activities"
 	adviceState  = "midspan serve will not start with it: put the folder back from a copy"
 	adviceEnd    = "if no copy has them, remove midspan.lock: midspan serve then goes on without the events that are missing at the end"
 )

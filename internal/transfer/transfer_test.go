@@ -188,7 +188,9 @@ func (m *maker) story() []activity.Event {
 		}
 		return e
 	}
-	text := func(key, value string) activity.Attr { return activity.Attr{Key: key, Value: activity.StringValue(value)} }
+	text := func(key, value string) activity.Attr {
+		return activity.Attr{Key: key, Value: activity.StringValue(value)}
+	}
 	begin := step(pick(m, activity.EventPlanned, activity.EventStarted), text(activity.KeyPlanned, "Pack it"), text(activity.KeyType, "decision"))
 	begin.Name, begin.StartTime, begin.Resource, begin.Scope, begin.Parent, begin.Sampling = end.Name, end.StartTime, end.Resource, end.Scope, end.Parent, end.Sampling
 	begin.SpanKind, begin.TraceState = end.SpanKind, end.TraceState
@@ -375,7 +377,7 @@ func TestImportErrors(t *testing.T) {
 		{"link", good + with(`"links":[{"trace_id":"1"}]`), "line 2: event 1: the trace_id of a link"},
 		{"span kind", good + with(`"kind":9`), "line 2: event 1: the span kind"},
 		{"value", good + with(`"attributes":[{"key":"a","value":{"intValue":"x"}}]`), "line 2: "},
-		{"deep", good + with(`"attributes":[{"key":"a","value":` + strings.Repeat(`{"arrayValue":{"values":[`, 70) + `{}` + strings.Repeat(`]}}`, 70) + `}]`), "nested deeper than 64"},
+		{"deep", good + with(`"attributes":[{"key":"a","value":`+strings.Repeat(`{"arrayValue":{"values":[`, 70)+`{}`+strings.Repeat(`]}}`, 70)+`}]`), "nested deeper than 64"},
 		{"OTLP", good + `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00000000000000000000000000000001","spanId":"0000000000000000","startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}`, "line 2: 1 span rejected: the span id is zero"},
 		{"other logs", good + `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"eventName":"x"}]}]}]}`, "line 2: 1 log record rejected: it tells nothing of an activity"},
 	} {
