@@ -63,4 +63,3 @@ func (x *Index) checkSegment(ctx context.Context, seg *segment) (err error) {
 	}
 	return nil
 }
-
