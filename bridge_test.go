@@ -124,11 +124,14 @@ func TestBridge(t *testing.T) {
 		{name: "unsampled", sampler: sdktrace.NeverSample()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var tokens []api.Token
+			var keys *api.Keyring
 			if tt.token != "" {
-				tokens = []api.Token{api.Token(tt.token)}
+				var err error
+				if keys, err = api.NewKeyring(api.Grant{Name: "test", Token: api.Token(tt.token), Scope: api.ScopeAdmin}); err != nil {
+					t.Fatal(err)
+				}
 			}
-			b, _ := runBridge(t, bridge.Config{Tokens: tokens})
+			b, _ := runBridge(t, bridge.Config{Keys: keys})
 			address := b.HTTPAddr().String()
 			if tt.grpc {
 				t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")

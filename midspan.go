@@ -146,7 +146,6 @@ func (m *Midspan) openAPI(service string) (err error) {
 		Reader:     m.index,
 		Listen:     m.cfg.Listen,
 		AllowHosts: m.cfg.AllowHosts,
-		Tokens:     m.cfg.Tokens,
 		Insecure:   m.cfg.Insecure,
 		JaegerURL:  m.cfg.JaegerURL,
 		Service:    service,
@@ -157,6 +156,15 @@ func (m *Midspan) openAPI(service string) (err error) {
 	}
 	if m.redact != nil {
 		cfg.Instruments = m.redact.Instruments
+	}
+	if len(m.cfg.Tokens) > 0 {
+		grants := make([]api.Grant, len(m.cfg.Tokens))
+		for i, token := range m.cfg.Tokens {
+			grants[i] = api.Grant{Name: fmt.Sprintf("Config.Tokens[%d]", i), Token: token, Scope: api.ScopeRead}
+		}
+		if cfg.Keys, err = api.NewKeyring(grants...); err != nil {
+			return fmt.Errorf("midspan: %w", err)
+		}
 	}
 	if !m.cfg.NoDashboard {
 		cfg.Dashboard = dashboard.Handler()

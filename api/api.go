@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -65,12 +66,12 @@ func New(cfg Config) (*API, error) {
 	if a.metrics, err = newMetrics(a); err != nil {
 		return nil, err
 	}
-	for i, t := range cfg.Tokens {
-		if len(t) < 16 {
-			cfg.Logger.Warn("api: a token shorter than 16 characters can be guessed; make one with `openssl rand -hex 16`", slog.Int("token", i+1))
+	if cfg.Keys != nil {
+		for _, name := range cfg.Keys.guessable() {
+			cfg.Logger.Warn("api: a token shorter than 16 characters can be guessed; make one with `openssl rand -hex 16`", slog.String("token", name))
 		}
 	}
-	if cfg.Insecure && len(cfg.Tokens) == 0 {
+	if cfg.Insecure && cfg.Keys == nil {
 		cfg.Logger.Warn("api: everyone who reaches this address can read all activities", slog.String("listen", cfg.Listen))
 	}
 	a.router = a.routes()
@@ -160,11 +161,25 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request) *problem {
 	if p := a.door.admit(r); p != nil {
 		return p
 	}
-	if a.door.free(r.URL.Path) || a.sessions.authorized(r) {
+	if a.door.free(r.URL.Path) {
 		return nil
 	}
-	w.Header().Set("WWW-Authenticate", challenge)
-	return &problem{status: http.StatusUnauthorized, detail: "send a token as Authorization: Bearer TOKEN, or sign in at /monitor/"}
+	grant, ok := a.sessions.authorized(r)
+	switch {
+	case !ok:
+		w.Header().Set("WWW-Authenticate", challenge)
+		return &problem{status: http.StatusUnauthorized, detail: "send a token as Authorization: Bearer TOKEN, or sign in at /monitor/"}
+	case !grant.Scope.Has(ScopeRead):
+		return forbidden(w, grant)
+	}
+	return nil
+}
+
+// forbidden says that a token has not the scope to read.
+// Source: https://datatracker.ietf.org/doc/html/rfc6750#section-3.1
+func forbidden(w http.ResponseWriter, grant Grant) *problem {
+	w.Header().Set("WWW-Authenticate", challenge+`, error="insufficient_scope", scope="read"`)
+	return &problem{status: http.StatusForbidden, detail: fmt.Sprintf("the token %q has the scope %s: this needs read", grant.Name, grant.Scope)}
 }
 
 // Shutdown closes all streams, telling each client that it may come back, and

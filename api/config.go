@@ -44,8 +44,8 @@ type Reader interface {
 	Changed() <-chan struct{}
 }
 
-// Token is a secret that admits its bearer. It prints as asterisks; what is
-// shorter than 16 characters is warned of.
+// Token is a secret that admits its bearer, of characters that a header can
+// carry. It prints as asterisks; what is shorter than 16 is warned of.
 type Token string
 
 func (Token) String() string { return "****" }
@@ -107,16 +107,16 @@ type Config struct {
 	Moments Moments
 
 	// Listen is the address that the server listens on: its host is one of the
-	// hosts that requests may name, and any but a loopback one demands Tokens.
+	// hosts that requests may name, and any but a loopback one demands Keys.
 	// Nothing is opened here. Defaults to DefaultListen.
 	Listen string
 	// AllowHosts are further names by which clients reach the server, as
 	// "name" for any port or "name:port". Loopback names and the host of Listen
 	// are always allowed.
 	AllowHosts []string
-	// Tokens admit a request when it carries any of them. Empty means that
-	// everyone who reaches the address may read.
-	Tokens []Token
+	// Keys knows the tokens that admit a request. Nil means that everyone who
+	// reaches the address may read.
+	Keys *Keyring
 	// Insecure allows a Listen address beyond loopback without a token.
 	Insecure bool
 
@@ -176,7 +176,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// ErrExposed is why a Config without Tokens is refused on an address beyond
+// ErrExposed is why a Config without Keys is refused on an address beyond
 // loopback.
 var ErrExposed = errors.New("can be reached from other machines")
 
@@ -196,15 +196,7 @@ func (c Config) withDefaults() (Config, error) {
 	if _, err := net.LookupPort("tcp", port); err != nil {
 		return c, fmt.Errorf("api: listen address %q: %q is no port", c.Listen, port)
 	}
-	for _, t := range c.Tokens {
-		if strings.TrimSpace(string(t)) != string(t) || t == "" {
-			return c, errors.New("api: a token is empty or has space around it: give one of at least 16 characters, for example from `openssl rand -hex 16`")
-		}
-		if strings.ContainsFunc(string(t), func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return c, errors.New("api: a token has characters that a header can't carry: use letters and digits")
-		}
-	}
-	if !Loopback(host) && len(c.Tokens) == 0 && !c.Insecure {
+	if !Loopback(host) && c.Keys == nil && !c.Insecure {
 		return c, fmt.Errorf("api: %s %w: set a token, listen on 127.0.0.1, or set Config.Insecure to let everyone read", c.Listen, ErrExposed)
 	}
 	for _, h := range c.AllowHosts {

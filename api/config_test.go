@@ -29,11 +29,8 @@ func TestConfig(t *testing.T) {
 		{"everywhere, in full", func(c *Config) { c.Listen = "0.0.0.0:18080" }, "set a token"},
 		{"a net", func(c *Config) { c.Listen = "192.168.1.5:18080" }, "set a token"},
 		{"a name", func(c *Config) { c.Listen = "box.lan:18080" }, "set a token"},
-		{"everywhere with a token", func(c *Config) { c.Listen, c.Tokens = ":18080", []Token{token} }, ""},
+		{"everywhere with a token", func(c *Config) { c.Listen, c.Keys = ":18080", keyring(t, token) }, ""},
 		{"everywhere, insecure", func(c *Config) { c.Listen, c.Insecure = ":18080", true }, ""},
-		{"empty token", func(c *Config) { c.Tokens = []Token{""} }, "openssl rand"},
-		{"token with a space", func(c *Config) { c.Tokens = []Token{token + " "} }, "openssl rand"},
-		{"token with a line break", func(c *Config) { c.Tokens = []Token{"a\nb"} }, "letters and digits"},
 		{"allowed host with a scheme", func(c *Config) { c.AllowHosts = []string{"http://a"} }, "without scheme"},
 		{"allowed host with a wildcard", func(c *Config) { c.AllowHosts = []string{"*"} }, "without scheme"},
 		{"empty allowed host", func(c *Config) { c.AllowHosts = []string{""} }, "without scheme"},
@@ -64,7 +61,7 @@ func TestConfig(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	for _, cfg := range []Config{{Tokens: []Token{"short"}}, {Listen: ":1", Insecure: true}} {
+	for _, cfg := range []Config{{Keys: keyring(t, "short")}, {Listen: ":1", Insecure: true}} {
 		cfg.Reader, cfg.Logger = index.New(index.Config{}), logger
 		if _, err := New(cfg); err != nil {
 			t.Fatal(err)
@@ -83,7 +80,7 @@ func TestTokenPrintsAsAsterisks(t *testing.T) {
 		t.Fatal(err)
 	}
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "token", secret)
-	for _, got := range []string{fmt.Sprint(secret), fmt.Sprintf("%v %s %+v %#v %q", secret, secret, Config{Tokens: []Token{secret}}, secret, secret), string(b), log.String()} {
+	for _, got := range []string{fmt.Sprint(secret), fmt.Sprintf("%v %s %+v %+v %#v %q", secret, secret, Config{Keys: keyring(t, token)}, Grant{Token: secret}, secret, secret), string(b), log.String()} {
 		if strings.Contains(got, token) || !strings.Contains(got, "****") {
 			t.Errorf("%s", got)
 		}

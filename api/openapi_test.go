@@ -104,7 +104,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 	w.Apply(story())
 	same := named(event(0, 1, activity.EventStarted, t0), "another trace, the same span id", -1)
 	same.ID.Trace[0] = 7
-	locked := newWorld(t, func(c *Config, _ *index.Config) { c.Tokens = []Token{token}; c.MaxStreams = 1 })
+	locked := newWorld(t, func(c *Config, _ *index.Config) { c.Keys = keyring(t, token); c.MaxStreams = 1 })
 	ambiguous := newWorld(t, nil)
 	ambiguous.Apply(story())
 	ambiguous.Apply([]activity.Event{same})

@@ -37,7 +37,7 @@ type allowed struct {
 }
 
 func newDoor(cfg Config) *door {
-	d := &door{tokens: len(cfg.Tokens) > 0}
+	d := &door{tokens: cfg.Keys != nil}
 	host, port, _ := net.SplitHostPort(cfg.Listen)
 	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
 		d.wild = true

@@ -173,7 +173,7 @@ func (v *visit) api(t *testing.T) *API {
 		cfg.AllowHosts = []string{v.allow}
 	}
 	if v.token {
-		cfg.Tokens = []Token{"another-token-of-this-server", token}
+		cfg.Keys = keyring(t, "another-token-of-this-server", token)
 	}
 	cfg.Dashboard = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	a, err := New(cfg)
@@ -201,7 +201,7 @@ func (v *visit) header(a *API) http.Header {
 		h.Set("Authorization", "Bearer "+v.bearer)
 	}
 	if v.session != "" {
-		value := a.sessions.start()
+		value := a.sessions.start(token)
 		switch v.session {
 		case "forged":
 			value += "x"

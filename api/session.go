@@ -3,7 +3,6 @@ package api
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"mime"
 	"net"
@@ -30,8 +29,8 @@ const (
 // sessions admits requests by token, and knows the browsers that have signed
 // in. It holds hashes only: what leaks from memory opens nothing.
 type sessions struct {
-	tokens [][sha256.Size]byte
-	cookie string // name; its port keeps servers on one host apart, which cookies don't
+	keys   *Keyring // nil when everyone is admitted
+	cookie string   // name; its port keeps servers on one host apart, which cookies don't
 	max    int
 	idle   time.Duration
 
@@ -42,11 +41,13 @@ type sessions struct {
 	logins map[string]*login // failures by address
 }
 
-// session is a browser that has signed in.
+// session is a browser that has signed in, which may read. It ends with its
+// token.
 type session struct {
-	key  [sha256.Size]byte
-	used time.Time
-	done chan struct{} // closed when it ends
+	key   [sha256.Size]byte
+	token [sha256.Size]byte // hash
+	used  time.Time
+	done  chan struct{} // closed when it ends; nil for the bearer of a token
 }
 
 // login is a token bucket that was last filled at a time.
@@ -58,34 +59,40 @@ type login struct {
 func newSessions(cfg Config) *sessions {
 	_, port, _ := net.SplitHostPort(cfg.Listen)
 	s := &sessions{
-		cookie: "midspan-" + port, max: cfg.MaxSessions, idle: cfg.SessionIdle,
+		keys: cfg.Keys, cookie: "midspan-" + port, max: cfg.MaxSessions, idle: cfg.SessionIdle,
 		held:   make(map[[sha256.Size]byte]*session),
 		logins: make(map[string]*login),
-	}
-	for _, t := range cfg.Tokens {
-		s.tokens = append(s.tokens, sha256.Sum256([]byte(t)))
 	}
 	return s
 }
 
-// known compares with every token, in a time that tells nothing of them.
-func (s *sessions) known(token string) bool {
-	sum := sha256.Sum256([]byte(token))
-	ok := 0
-	for i := range s.tokens {
-		ok |= subtle.ConstantTimeCompare(sum[:], s.tokens[i][:])
+// bearer returns the token that a request carries, and false without one.
+func bearer(r *http.Request) (token string, ok bool) {
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 {
+		return "", false
 	}
-	return ok == 1
+	scheme, token, _ := strings.Cut(values[0], " ")
+	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
 }
 
-// authorized reports whether a request carries a token, or the cookie of a
+// authorized returns what a request may by its token, or by the cookie of a
 // session. A wrong token is not made good by a cookie.
-func (s *sessions) authorized(r *http.Request) bool {
-	if values := r.Header.Values("Authorization"); len(values) > 0 {
-		scheme, token, _ := strings.Cut(values[0], " ")
-		return len(values) == 1 && strings.EqualFold(scheme, "Bearer") && s.known(strings.TrimSpace(token))
+func (s *sessions) authorized(r *http.Request) (Grant, bool) {
+	if len(r.Header.Values("Authorization")) > 0 {
+		token, ok := bearer(r)
+		if !ok {
+			return Grant{}, false
+		}
+		return s.keys.Grant(token)
 	}
-	return s.grant(r) != nil
+	return Grant{Scope: ScopeRead}, s.grant(r) != nil
+}
+
+// mayRead reports whether a token, by its hash, still admits a reader.
+func (s *sessions) mayRead(token [sha256.Size]byte) bool {
+	grant, ok := s.keys.grantOf(token)
+	return ok && grant.Scope.Has(ScopeRead)
 }
 
 // cookieName returns the cookie's name. Over TLS the browser itself sees to it
@@ -97,10 +104,15 @@ func (s *sessions) cookieName(r *http.Request) string {
 	return s.cookie
 }
 
-// grant returns the session of a request that came by cookie, or nil.
+// grant returns the session of a request, or nil. The bearer of a token has one
+// that lasts as long as the token.
 func (s *sessions) grant(r *http.Request) *session {
-	if len(s.tokens) == 0 || r.Header.Get("Authorization") != "" {
+	if s.keys == nil {
 		return nil
+	}
+	if r.Header.Get("Authorization") != "" {
+		token, _ := bearer(r)
+		return &session{token: sha256.Sum256([]byte(token))}
 	}
 	cookie, err := r.Cookie(s.cookieName(r))
 	if err != nil {
@@ -117,6 +129,9 @@ func (s *sessions) grant(r *http.Request) *session {
 
 // touch keeps a session that a stream uses, and reports whether it still holds.
 func (s *sessions) touch(of *session) bool {
+	if of.done == nil {
+		return s.mayRead(of.token)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.held[of.key] == of && s.renew(of)
@@ -125,7 +140,7 @@ func (s *sessions) touch(of *session) bool {
 // renew is false for a session that has expired, which ends. s.mu is held.
 func (s *sessions) renew(of *session) bool {
 	now := time.Now()
-	if now.Sub(of.used) >= s.idle {
+	if now.Sub(of.used) >= s.idle || !s.mayRead(of.token) {
 		s.drop(of)
 		return false
 	}
@@ -139,10 +154,10 @@ func (s *sessions) drop(of *session) {
 	close(of.done)
 }
 
-// start makes a session and returns the cookie's value.
-func (s *sessions) start() string {
+// start makes a session by a token and returns the cookie's value.
+func (s *sessions) start(token string) string {
 	id := rand.Text()
-	made := &session{key: sha256.Sum256([]byte(id)), used: time.Now(), done: make(chan struct{})}
+	made := &session{key: sha256.Sum256([]byte(id)), token: sha256.Sum256([]byte(token)), used: time.Now(), done: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.held) >= s.max {
@@ -227,7 +242,7 @@ func (a *API) session(w http.ResponseWriter, r *http.Request) error {
 	if err := a.params(r).finish(); err != nil {
 		return err
 	}
-	if len(a.cfg.Tokens) == 0 {
+	if a.cfg.Keys == nil {
 		return &problem{status: http.StatusNotFound, detail: "this server has no token, and needs no session"}
 	}
 	cookie := &http.Cookie{
@@ -235,8 +250,8 @@ func (a *API) session(w http.ResponseWriter, r *http.Request) error {
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
 	}
 	if r.Method == http.MethodDelete {
-		if grant := a.sessions.grant(r); grant != nil {
-			a.sessions.end(grant)
+		if of := a.sessions.grant(r); of != nil {
+			a.sessions.end(of)
 		}
 		cookie.MaxAge = -1
 		http.SetCookie(w, cookie)
@@ -251,13 +266,18 @@ func (a *API) session(w http.ResponseWriter, r *http.Request) error {
 	if !a.sessions.attempt(address) {
 		return &problem{status: http.StatusTooManyRequests, retryAfter: int(loginEvery / time.Second), detail: "too many sign-ins failed; wait a little"}
 	}
-	if !a.sessions.known(token) {
+	grant, ok := a.cfg.Keys.Grant(token)
+	if !ok {
 		a.refused.Add(1)
 		w.Header().Set("WWW-Authenticate", challenge)
 		return &problem{status: http.StatusUnauthorized, parameter: "token", detail: "this is not the server's token"}
 	}
 	a.sessions.forgive(address)
-	cookie.Value = a.sessions.start()
+	if !grant.Scope.Has(ScopeRead) {
+		a.refused.Add(1)
+		return forbidden(w, grant)
+	}
+	cookie.Value = a.sessions.start(token)
 	http.SetCookie(w, cookie)
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -14,7 +14,24 @@ import (
 	"github.com/midspan/midspan/index"
 )
 
-func locked(c *Config, _ *index.Config) { c.Tokens = []Token{token} }
+func locked(c *Config, _ *index.Config) { c.Keys = must(NewKeyring(Grant{"test", token, ScopeAdmin})) }
+
+func must(k *Keyring, err error) *Keyring {
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// keyring returns one of tokens that allow everything.
+func keyring(t *testing.T, tokens ...Token) *Keyring {
+	t.Helper()
+	grants := make([]Grant, len(tokens))
+	for i, token := range tokens {
+		grants[i] = Grant{fmt.Sprint("token ", i), token, ScopeAdmin}
+	}
+	return must(NewKeyring(grants...))
+}
 
 // signIn returns the cookie header of a new session.
 func (w *world) signIn(t *testing.T) string {
@@ -74,7 +91,7 @@ func TestSession(t *testing.T) {
 }
 
 func TestSessionOverTLS(t *testing.T) {
-	a, err := New(Config{Reader: index.New(index.Config{}), Tokens: []Token{token}})
+	a, err := New(Config{Reader: index.New(index.Config{}), Keys: keyring(t, token)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,13 +146,14 @@ func TestBadSignIns(t *testing.T) {
 
 func TestSessionsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSessions(Config{Listen: DefaultListen, Tokens: []Token{token}, MaxSessions: 3, SessionIdle: time.Hour})
+		s := newSessions(Config{Listen: DefaultListen, Keys: keyring(t, token), MaxSessions: 3, SessionIdle: time.Hour})
 		holds := func(id string) bool {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.AddCookie(&http.Cookie{Name: s.cookie, Value: id})
-			return s.authorized(r)
+			_, ok := s.authorized(r)
+			return ok
 		}
-		used, unused := s.start(), s.start()
+		used, unused := s.start(token), s.start(token)
 		time.Sleep(40 * time.Minute)
 		if !holds(used) {
 			t.Error("ended before its time")
@@ -144,12 +162,12 @@ func TestSessionsEnd(t *testing.T) {
 		if !holds(used) || holds(unused) {
 			t.Error("use must keep a session, and disuse end it")
 		}
-		first := s.start()
+		first := s.start(token)
 		time.Sleep(time.Second)
-		second := s.start()
+		second := s.start(token)
 		time.Sleep(time.Second)
 		holds(used)
-		third := s.start() // one too many: the one unused for longest goes
+		third := s.start(token) // one too many: the one unused for longest goes
 		for id, want := range map[string]bool{used: true, first: false, second: true, third: true} {
 			if holds(id) != want {
 				t.Errorf("session held: %v, want %v", !want, want)
@@ -170,7 +188,7 @@ func TestExpiredSessionEndsItsStream(t *testing.T) {
 			locked(c, i)
 			c.SessionIdle = pingEvery / 2 // less than a stream takes to renew it
 		})
-		c := w.dial("?hello=1", "Cookie", w.api.sessions.cookie+"="+w.api.sessions.start())
+		c := w.dial("?hello=1", "Cookie", w.api.sessions.cookie+"="+w.api.sessions.start(token))
 		c.want("hello 0")
 		if code, _ := c.closed(); code != websocket.ClosePolicyViolation {
 			t.Errorf("code %d", code)
@@ -182,7 +200,7 @@ func TestExpiredSessionEndsItsStream(t *testing.T) {
 
 func TestSignInsAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSessions(Config{Listen: DefaultListen, Tokens: []Token{token}})
+		s := newSessions(Config{Listen: DefaultListen, Keys: keyring(t, token)})
 		for i := range loginBurst {
 			if !s.attempt("a") {
 				t.Fatalf("attempt %d is refused", i)

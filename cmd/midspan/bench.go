@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/midspan/midspan/api"
 	"github.com/midspan/midspan/internal/loadgen"
 	"github.com/midspan/midspan/internal/otlpclient"
 )
@@ -72,7 +73,7 @@ func runBench(ctx context.Context, address string, f *benchFlags, stdout io.Writ
 	if f.duration <= 0 {
 		return usagef("--for is %s: give a time above 0", f.duration)
 	}
-	tokens, err := readTokens(f.tokenFile)
+	tokens, err := readTokens(f.tokenFile, api.ScopeIngest)
 	if err != nil {
 		return err
 	}

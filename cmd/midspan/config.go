@@ -24,7 +24,13 @@ const (
 )
 
 // secretVariables hold what no flag and no file of settings should.
-var secretVariables = []string{tokenVariable, forwardHeaders}
+var secretVariables = func() []string {
+	names := []string{forwardHeaders}
+	for _, v := range tokenVariables {
+		names = append(names, v.name)
+	}
+	return names
+}()
 
 // commandLineOnly are the flags that are no settings.
 var commandLineOnly = []string{"config", "print-config", "help"}

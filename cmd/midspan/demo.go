@@ -90,7 +90,7 @@ func runDemo(ctx context.Context, f demoFlags, stdout, stderr io.Writer) (err er
 	if err := f.check(); err != nil {
 		return err
 	}
-	tokens, err := readTokens(f.tokenFile)
+	tokens, err := readTokens(f.tokenFile, api.ScopeRead)
 	if err != nil {
 		return err
 	}

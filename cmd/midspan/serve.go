@@ -64,7 +64,8 @@ commas in the environment, and a list in the file. --print-config shows what
 holds, and where it came from.
 
 Environment, for what no file should hold:
-  MIDSPAN_TOKEN            admits readers and senders, as --token-file does
+  MIDSPAN_TOKEN            admits readers and senders, as --token-file does;
+                           MIDSPAN_TOKEN_READ and _INGEST admit only these
   MIDSPAN_FORWARD_HEADERS  headers for --forward, as name=value,name=value with
                            values in percent-encoding
 
@@ -109,7 +110,7 @@ Environment, for what no file should hold:
 	flags.StringArrayVar(&f.redact.patterns, "redact-pattern", nil, "take out what a regular expression finds, as `name=expression`, or its first group; may be repeated")
 	flags.StringVar(&f.redact.keyFile, "redact-key-file", "", "key the hashes by this `file`, for the same ones after a restart and in every bridge; a random key without it")
 	flags.StringVar(&f.jaegerURL, "jaeger-url", "", "link activities to their traces in the Jaeger at this `URL`")
-	flags.StringVar(&f.tokenFile, "token-file", "", "admit only clients and senders with a token of this `file`, one a line")
+	flags.StringVar(&f.tokenFile, "token-file", "", "admit only clients and senders with a token of this `file`: a token a line, or a name, scopes (read, ingest, admin) and a token")
 	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses beyond loopback without a token")
 	flags.StringArrayVar(&f.allowHosts, "allow-host", nil, "further `name` by which clients reach this server; may be repeated")
 	return cmd
@@ -203,7 +204,7 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 	if err := f.check(); err != nil {
 		return err
 	}
-	tokens, err := readTokens(f.tokenFile)
+	keys, err := openKeyring(f.tokenFile, logger)
 	if err != nil {
 		return err
 	}
@@ -225,7 +226,7 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 	version, _ := buildVersion()
 	b, err := bridge.New(ctx, bridge.Config{
 		Listen: f.listen, OTLPGRPC: f.otlpGRPC, OTLPHTTP: f.otlpHTTP,
-		Tokens: tokens, Insecure: f.insecure, AllowHosts: f.allowHosts, JaegerURL: f.jaegerURL, Version: version,
+		Keys: keys, Insecure: f.insecure, AllowHosts: f.allowHosts, JaegerURL: f.jaegerURL, Version: version,
 		Storage: f.storage(), Forward: to, Redact: secrets, Limits: limits, Logger: logger,
 	})
 	if exposed, ok := errors.AsType[*bridge.ExposedError](err); ok {

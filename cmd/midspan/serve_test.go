@@ -164,9 +164,9 @@ func TestServe(t *testing.T) {
 
 // With a token nobody reads or sends without it.
 func TestServeToken(t *testing.T) {
-	const token = "0123456789abcdef"
-	s := startServe(t, []string{"MIDSPAN_TOKEN=" + token})
-	with := map[string]string{"Authorization": "Bearer " + token}
+	const token, sender = "0123456789abcdef", "fedcba9876543210"
+	s := startServe(t, []string{"MIDSPAN_TOKEN_READ=" + token, "MIDSPAN_TOKEN_INGEST=" + sender})
+	with := map[string]string{"Authorization": "Bearer " + sender}
 	byHTTP, err := otlptracehttp.New(t.Context(), otlptracehttp.WithEndpoint(s.http), otlptracehttp.WithInsecure(), otlptracehttp.WithHeaders(with))
 	if err != nil {
 		t.Fatal(err)

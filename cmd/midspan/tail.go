@@ -204,7 +204,7 @@ func runTail(ctx context.Context, f tailFlags, address string, stdout, stderr io
 	if f.every < 0 {
 		return usagef("--every is %v: it must not be negative", f.every)
 	}
-	tokens, err := readTokens(f.tokenFile)
+	tokens, err := readTokens(f.tokenFile, api.ScopeRead)
 	if err != nil {
 		return err
 	}

@@ -36,9 +36,9 @@ type Config struct {
 	// Listen is the address of the API and the dashboard, OTLPGRPC and OTLPHTTP
 	// are those that take spans. Port 0 takes any free one.
 	Listen, OTLPGRPC, OTLPHTTP string
-	// Tokens admit readers and senders alike. Without one, an address beyond
-	// loopback is refused, unless Insecure allows it.
-	Tokens   []api.Token
+	// Keys knows the tokens that admit readers and senders. Without it an address
+	// beyond loopback is refused, unless Insecure allows it.
+	Keys     *api.Keyring
 	Insecure bool
 	// AllowHosts and JaegerURL are those of api.Config.
 	AllowHosts []string
@@ -55,7 +55,7 @@ type Config struct {
 	// Limits are values of [Limits], by name. What is not here has its default.
 	Limits map[string]int64
 	// Receiver says what is taken, but for Limits. The bridge sets where it goes, who
-	// is told of leases, the tokens, and what is left of the texts that it quotes.
+	// is told of leases, who is admitted, and what is left of the texts that it quotes.
 	Receiver receiver.Config
 	// OTLPTLS has both addresses that take spans speak TLS; its zero value is
 	// plain text.
@@ -94,7 +94,7 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if !cfg.Insecure && len(cfg.Tokens) == 0 {
+	if !cfg.Insecure && cfg.Keys == nil {
 		for _, address := range []string{cfg.Listen, cfg.OTLPGRPC, cfg.OTLPHTTP} {
 			if host, _, err := net.SplitHostPort(address); err == nil && !api.Loopback(host) {
 				return nil, &ExposedError{address}
@@ -122,12 +122,11 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 		}
 	}()
 	b.restoreLeases()
-	tokens := make([]string, len(cfg.Tokens))
-	for i, t := range cfg.Tokens {
-		tokens[i] = string(t)
-	}
 	takes := at.receiver
-	takes.Sink, takes.Leases, takes.Tokens, takes.Logger = b.store, b.leases, tokens, cfg.Logger
+	takes.Sink, takes.Leases, takes.Logger = b.store, b.leases, cfg.Logger
+	if cfg.Keys != nil {
+		takes.Admit = func(token string) error { return admitSender(cfg.Keys, token) }
+	}
 	if clean != nil {
 		takes.Leases, takes.Quote = cleanLeases{b.leases, clean}, clean.Text
 	}
@@ -140,7 +139,7 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 		return nil, err
 	}
 	if b.api, err = api.New(api.Config{
-		Reader: b.store.index, Moments: b.store.index, Ready: b.store.health, Ack: b.store.Level().String(), Listen: cfg.Listen, AllowHosts: cfg.AllowHosts, Tokens: cfg.Tokens, Insecure: cfg.Insecure,
+		Reader: b.store.index, Moments: b.store.index, Ready: b.store.health, Ack: b.store.Level().String(), Listen: cfg.Listen, AllowHosts: cfg.AllowHosts, Keys: cfg.Keys, Insecure: cfg.Insecure,
 		JaegerURL: cfg.JaegerURL, Dashboard: dashboard.Handler(), Service: "midspan", Version: cfg.Version, Logger: cfg.Logger,
 		Lease: activity.DefaultLeaseTTL, Processes: func() []activity.Process { return b.leases.Processes(100) }, Forwarding: b.forwarding, Instruments: b.instruments,
 		MaxStreams: at.api.MaxStreams, MaxExports: at.api.MaxExports, MaxSessions: at.api.MaxSessions, RingEvents: at.api.RingEvents, RingBytes: at.api.RingBytes,
@@ -156,6 +155,20 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 		}
 	}
 	return b, nil
+}
+
+var errUnknownToken = errors.New("the token is not known")
+
+// admitSender returns why a token does not admit a sender.
+func admitSender(keys *api.Keyring, token string) error {
+	grant, ok := keys.Grant(token)
+	switch {
+	case !ok:
+		return errUnknownToken
+	case !grant.Scope.Has(api.ScopeIngest):
+		return fmt.Errorf("%w: %q has the scope %s, this needs ingest", receiver.ErrScope, grant.Name, grant.Scope)
+	}
+	return nil
 }
 
 // restoreLeases gives the processes of what is open their time: who still lives

@@ -51,8 +51,8 @@ func (r *Receiver) GRPCServer() *grpc.Server {
 
 func (r *Receiver) call(s *signal, call grpc.ServerStream) error {
 	md, _ := metadata.FromIncomingContext(call.Context())
-	if !r.admits(md.Get("authorization")) {
-		return errToken.status().Err()
+	if why := r.admits(md.Get("authorization")); why != nil {
+		return why.status().Err()
 	}
 	if !r.begin(s) {
 		return errBusy.status().Err()

@@ -102,12 +102,14 @@ const maxPooled = 1 << 20
 // refusal returns why a request is not read at all, or nil.
 func (r *Receiver) refusal(h *http.Request, kind string) *failure {
 	site := h.Header.Get("Sec-Fetch-Site")
-	switch {
-	case h.Header.Get("Origin") != "" || site != "" && site != "none":
+	if h.Header.Get("Origin") != "" || site != "" && site != "none" {
 		// By rebinding of DNS any page can reach a loopback address.
 		return &failure{code: codes.PermissionDenied, http: http.StatusForbidden, text: "requests of web pages are not taken"}
-	case !r.admits(h.Header.Values("Authorization")):
-		return errToken
+	}
+	if why := r.admits(h.Header.Values("Authorization")); why != nil {
+		return why
+	}
+	switch {
 	case h.Method != http.MethodPost:
 		return &failure{code: codes.InvalidArgument, http: http.StatusMethodNotAllowed, text: "use POST"}
 	case kind == "":

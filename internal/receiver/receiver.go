@@ -2,8 +2,6 @@ package receiver
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -110,8 +108,9 @@ type Config struct {
 	Connections Connections
 	// TLS has both servers speak TLS. Nil means plain text.
 	TLS *tls.Config
-	// Tokens admit a request that bears one of them. Empty admits every one.
-	Tokens []string
+	// Admit judges the token that a request bears. Its error says why it does not
+	// admit, and wraps ErrScope for a token that is known. Nil admits every request.
+	Admit func(token string) error
 	// Quote returns what an answer may tell of what a decoder said, which may quote
 	// what was sent. Nil means all of it.
 	Quote func(string) string
@@ -212,7 +211,6 @@ type Stats struct {
 type Receiver struct {
 	cfg     Config
 	sources sources
-	tokens  [][sha256.Size]byte
 	pending [signals]chan struct{}
 
 	requests, events, rejected, refused, unavailable atomic.Int64
@@ -228,9 +226,6 @@ func New(cfg Config) (*Receiver, error) {
 	r := &Receiver{cfg: cfg}
 	for i := range r.pending {
 		r.pending[i] = make(chan struct{}, cfg.MaxPending)
-	}
-	for _, token := range cfg.Tokens {
-		r.tokens = append(r.tokens, sha256.Sum256([]byte(token)))
 	}
 	return r, nil
 }
@@ -263,6 +258,9 @@ var errUnavailable = &failure{
 	text: "what was sent cannot be stored now: send it again later",
 }
 
+// ErrScope is that a token is not for senders.
+var ErrScope = errors.New("the token is not for sending")
+
 var errToken = &failure{
 	code: codes.Unauthenticated, http: http.StatusUnauthorized,
 	text: `the request bears no valid token: send it as "Authorization: Bearer TOKEN"`,
@@ -285,25 +283,27 @@ func (r *Receiver) begin(s *signal) bool {
 
 func (r *Receiver) end(s *signal) { <-r.pending[s.number] }
 
-// admits reports whether the values of an Authorization header hold a token.
-func (r *Receiver) admits(values []string) bool {
-	if len(r.tokens) == 0 {
-		return true
+// admits returns why the values of an Authorization header do not admit a
+// request, or nil.
+func (r *Receiver) admits(values []string) *failure {
+	if r.cfg.Admit == nil {
+		return nil
 	}
+	why := errToken
 	for _, v := range values {
 		scheme, token, _ := strings.Cut(v, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
 			continue
 		}
-		sum, ok := sha256.Sum256([]byte(strings.TrimSpace(token))), 0
-		for i := range r.tokens {
-			ok |= subtle.ConstantTimeCompare(sum[:], r.tokens[i][:])
+		err := r.cfg.Admit(strings.TrimSpace(token))
+		if err == nil {
+			return nil
 		}
-		if ok == 1 {
-			return true
+		if errors.Is(err, ErrScope) {
+			why = &failure{code: codes.PermissionDenied, http: http.StatusForbidden, text: err.Error()}
 		}
 	}
-	return false
+	return why
 }
 
 // Take appends what a request of a file holds, as the servers do with one that

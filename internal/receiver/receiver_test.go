@@ -392,7 +392,16 @@ func TestSlowPeer(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
-	r := newReceiver(t, Config{Sink: sink{newIndex()}, Tokens: []string{"0123456789abcdef", "fedcba9876543210"}})
+	reader := fmt.Errorf("%w: it may read", ErrScope)
+	r := newReceiver(t, Config{Sink: sink{newIndex()}, Admit: func(token string) error {
+		switch token {
+		case "0123456789abcdef", "fedcba9876543210":
+			return nil
+		case "reader":
+			return reader
+		}
+		return errors.New("unknown")
+	}})
 	client := ptraceotlp.NewGRPCClient(dial(t, r))
 	body := marshal(t, goodSpans(1, 0))
 	for _, tt := range []struct {
@@ -400,16 +409,23 @@ func TestTokens(t *testing.T) {
 		admits bool
 	}{
 		{"", false}, {"Bearer 0123456789abcdef", true}, {"bearer fedcba9876543210", true},
-		{"Bearer 0123456789abcde", false}, {"Basic 0123456789abcdef", false}, {"0123456789abcdef", false}, {"Bearer ", false},
+		{"Bearer reader", false}, {"Bearer 0123456789abcde", false}, {"Basic 0123456789abcdef", false}, {"0123456789abcdef", false}, {"Bearer ", false},
 	} {
 		w := post(t, r, "/v1/traces", body, "Content-Type", typeProto, "Authorization", tt.header)
-		if (w.Code == http.StatusOK) != tt.admits || !tt.admits && w.Code != http.StatusUnauthorized {
-			t.Errorf("%q: %d", tt.header, w.Code)
+		wantHTTP, wantGRPC := http.StatusOK, codes.OK
+		switch {
+		case tt.header == "Bearer reader":
+			wantHTTP, wantGRPC = http.StatusForbidden, codes.PermissionDenied
+		case !tt.admits:
+			wantHTTP, wantGRPC = http.StatusUnauthorized, codes.Unauthenticated
+		}
+		if w.Code != wantHTTP {
+			t.Errorf("%q: %d, want %d", tt.header, w.Code, wantHTTP)
 		}
 		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", tt.header)
 		_, err := client.Export(ctx, goodSpans(1, 0))
-		if (err == nil) != tt.admits || !tt.admits && status.Code(err) != codes.Unauthenticated {
-			t.Errorf("%q by gRPC: %v", tt.header, err)
+		if status.Code(err) != wantGRPC || wantGRPC == codes.PermissionDenied && !strings.Contains(err.Error(), "it may read") {
+			t.Errorf("%q by gRPC: %v, want %v", tt.header, err, wantGRPC)
 		}
 	}
 }
