@@ -4,6 +4,27 @@ import type { ExportFormat } from './core/export';
 import type { Fault } from './core/filters';
 
 export const s = {
+  drawer: {
+    leases: { live: 'Live', expired: 'Expired', none: 'No lease: never called lost' } as Record<
+      string,
+      string
+    >,
+    clock: 'Its clock',
+    clockOff: (d: string, ahead: boolean) => `${d} ${ahead ? 'ahead of' : 'behind'} the server's`,
+  },
+
+  beyond: {
+    label: 'Where finished spans go, and clocks',
+    upToDate: 'up to date',
+    lag: (d: string) => `${d} behind`,
+    away: 'away',
+    target: (name: string, sent: string, waiting: string, lost: string) =>
+      `Forwarding to ${name}: ${sent} spans sent, up to ${waiting} waiting, ${lost} rejected or dropped`,
+    more: (n: string) => `${n} more targets`,
+    clocks: (n: string, one: boolean) => (one ? `${n} clock is off` : `${n} clocks are off`),
+    clock: (name: string, d: string, ahead: boolean) => `${name}: ${d} ${ahead ? 'ahead' : 'behind'}`,
+  },
+
   attention: {
     title: 'Attention',
     side: 'Attention, the worst',

@@ -403,3 +403,28 @@ describe('moment, with what the server counts', () => {
     expect(told.samples).toEqual([]);
   });
 });
+
+it('what the server says was at a moment is shown at it, whatever its sender’s clock', () => {
+  const store = new Store();
+  store.reset('log');
+  // Of a host whose clock is an hour ahead.
+  store.apply(change(1, 'a', 3_600_000, { started_at: iso(3_600_000), last_seen_at: iso(3_605_000) }));
+  const replay = new Replay(store);
+  replay.start();
+  replay.seek(ZERO + 3_000);
+  expect(replay.store.rows.size).toBe(0);
+  const { activity } = change(1, 'a', 3_600_000, {
+    started_at: iso(3_600_000),
+    last_seen_at: iso(3_602_000),
+    what_its_doing: 'then',
+  });
+  replay.pin(ZERO + 9_000, [activity]);
+  replay.pin(ZERO + 3_000, [activity]);
+  replay.learn([activity]);
+  replay.seek(ZERO + 3_000);
+  expect(replay.store.rows.get('a')?.a.doing).toBe('then');
+  replay.advance(ZERO + 3_000);
+  expect(replay.then(activity)?.doing).toBe('then');
+  replay.seek(ZERO + 9_000);
+  expect(replay.store.rows.size).toBe(0);
+});

@@ -23,6 +23,8 @@ export class Replay implements Follower {
   private readonly archive = new Map<string, Activity>();
   /** Of the activities that have begun, those that may still change. */
   private readonly open = new Set<string>();
+  /** What the server says of the moment itself: no times of senders are needed to know it. */
+  private readonly pinned = new Map<string, Activity>();
   private seq = 0;
   private running = false;
 
@@ -86,14 +88,25 @@ export class Replay implements Follower {
     }
   }
 
-  /** The activity as it was at the moment; null when it had not begun. */
-  then(a: Activity): Activity | null {
-    return this.history.at(this.latest(a.id) ?? a, this.at);
+  /** Takes what the server says was at a moment; it is shown as long as that is the moment. */
+  pin(at: number, activities: readonly Activity[]): void {
+    if (Math.abs(at - this.at) >= 1) return;
+    for (const a of activities) {
+      this.pinned.set(a.id, a);
+      this.open.add(a.id);
+    }
+  }
+
+  /** The activity as it was at a moment, that which is shown by default; null when it had not begun. */
+  then(a: Activity, at = this.at): Activity | null {
+    const pinned = at === this.at ? this.pinned.get(a.id) : undefined;
+    return pinned ?? this.history.at(this.latest(a.id) ?? a, at);
   }
 
   /** Shows another moment in a new store. */
   seek(at: number): Store {
     this.live.settle();
+    if (Math.abs(at - this.at) >= 1) this.pinned.clear();
     this.at = at;
     this.running = true;
     this.work = 0;
@@ -109,10 +122,17 @@ export class Replay implements Follower {
       const a = this.look(latest);
       if (a !== null) shown.push(a);
     }
+    // Of hosts whose clocks are ahead.
+    for (const a of this.pinned.values()) {
+      if ((this.live.rows.get(a.id)?.key ?? at) > at) {
+        shown.push(a);
+        this.open.add(a.id);
+      }
+    }
     if (shown.length > own) shown.sort((x, y) => begins(x) - begins(y));
     this.store = new Store(LIMITS);
     this.store.reset(this.live.logId);
-    this.store.fill(shown, ++this.seq);
+    this.store.fill(shown, 0);
     return this.store;
   }
 
@@ -124,6 +144,7 @@ export class Replay implements Follower {
     }
     this.live.settle();
     const from = this.at;
+    if (at - from >= 1) this.pinned.clear();
     this.at = at;
     this.work = 0;
     const open = [...this.open];
@@ -144,6 +165,7 @@ export class Replay implements Follower {
   stop(): void {
     this.running = false;
     this.at = Infinity;
+    this.pinned.clear();
     this.open.clear();
     this.store = new Store(LIMITS);
   }
@@ -175,7 +197,7 @@ export class Replay implements Follower {
   /** The activity at the moment; what may still change, or has not begun, is met again on the way. */
   private look(latest: Activity): Activity | null {
     this.work++;
-    const a = this.history.at(latest, this.at);
+    const a = this.then(latest);
     if (a !== latest || !isFinal(a.state)) this.open.add(latest.id);
     return a;
   }

@@ -38,7 +38,7 @@ export interface Route {
 }
 
 /** How much faster than it happened the past is played. */
-export const SPEEDS = [1, 2, 5, 10, 60] as const;
+export const SPEEDS = [0.1, 0.5, 1, 2, 5, 10, 60, 300, 1000] as const;
 export type Speed = (typeof SPEEDS)[number];
 
 const Q_MAX = 500;

@@ -53,6 +53,7 @@ export interface Activity {
   usualMs: number | null;
   lastSeenAt: number | null;
   service: string | null;
+  instance: string | null;
   agent: string | null;
   threadId: string | null;
   threadName: string | null;
@@ -248,6 +249,7 @@ export function activity(value: unknown): Activity | null {
     usualMs: number(value.usual_ms),
     lastSeenAt: time(value.last_seen_at),
     service: shared(value.service),
+    instance: shared(value.instance),
     agent: shared(value.agent),
     threadId: shared(value.thread_id),
     threadName: shared(value.thread_name),
@@ -259,7 +261,8 @@ export function activity(value: unknown): Activity | null {
   };
 }
 
-function message(value: unknown): Message | null {
+/** One object of a stream. */
+export function message(value: unknown): Message | null {
   if (!isFields(value)) return null;
   const { event } = value;
   if (event === 'snapshot_end') return { kind: 'snapshot_end' };

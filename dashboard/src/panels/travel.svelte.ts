@@ -8,13 +8,14 @@ import type { Dock } from '../core/keys';
 import { byAgent, byThread, Lanes } from '../core/lanes';
 import type { List } from '../core/list';
 import { moment, type Counted } from '../core/moment';
+import { Playback, type Audience, type PlaySocket } from '../core/playback';
 import { Replay } from '../core/replay';
 import { stats as decodeStats, type Stats } from '../core/stats';
 import type { Follower, Store } from '../core/store';
 import { Traces } from '../core/traces';
 import { treeAnswer } from '../core/tree';
 import { SPEEDS, type Speed } from '../core/url';
-import { isFields, page as decodePage, type Activity, type Page } from '../core/wire';
+import { isFields, page as decodePage, type Activity, type Change, type Page } from '../core/wire';
 import { slots } from '../draw/dock';
 import type { Range } from '../draw/scale';
 
@@ -41,6 +42,17 @@ const DENSITY_MS = 1_000;
 const PACE_MS = 60;
 const SLOTS = 90;
 const ADDRESS_MS = 1_000;
+/** The server plays a few pages at a time: one that stands still for longer lets another in. */
+const STILL_MS = 30_000;
+/** When the server does not play, the page does, for so long. */
+const ALONE_MS = 30_000;
+/** So near to now, a replay has arrived. */
+const ARRIVED_MS = 2_000;
+
+function playSocket(params: URLSearchParams): PlaySocket {
+  const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
+  return new WebSocket(`${scheme}//${location.host}/activity/replay?${params}`) as unknown as PlaySocket;
+}
 
 class Shown implements Past {
   stats = $state.raw<Stats | null>(null);
@@ -70,7 +82,7 @@ class Shown implements Past {
   }
 }
 
-class Time implements Travel {
+class Time implements Travel, Audience {
   /** The moment that the page shows; null is live. */
   at = $state<number | null>(null);
   playing = $state(false);
@@ -106,7 +118,14 @@ class Time implements Travel {
   private logId = '';
   private readonly known = new Map<string, Slot>();
   private counting = false;
-  private own: boolean | null = null;
+  /** What the server offers of the past, once its description is here. */
+  private own: { at: boolean; replay: boolean } | null = null;
+  /** The server plays; when it does not, the page plays what it holds. */
+  private playback: Playback | null = null;
+  private opened = 0;
+  private stillSince = 0;
+  private aloneUntil = -Infinity;
+  private heard: Activity[] = [];
   /** What the server counts up to a moment that the page has not seen whole. */
   private counts: Counted | null = null;
   private recounted = -Infinity;
@@ -141,6 +160,7 @@ class Time implements Travel {
 
   live(): void {
     if (this.at === null) return;
+    this.silence();
     this.at = this.wanted = null;
     this.playing = false;
     this.asking = false;
@@ -196,7 +216,10 @@ class Time implements Travel {
   private neighbour(by: -1 | 1): void {
     if (this.at === null && by > 0) return;
     this.playing = false;
-    if (this.at === null || this.wanted !== null) this.show(this.wanted ?? app.serverNow());
+    if (this.at === null || this.wanted !== null || this.playback !== null) {
+      this.silence();
+      this.show(this.wanted ?? this.at ?? app.serverNow());
+    }
     const at = this.replay.neighbour(by);
     if (at !== null) this.go(by < 0 ? Math.floor(at) : Math.ceil(at));
     else if (by > 0) this.live();
@@ -233,8 +256,14 @@ class Time implements Travel {
     if (this.at === null) return null;
     if (this.wanted !== null) {
       this.show(this.wanted);
+      this.turn(this.wanted);
       this.wanted = null;
       this.sought = at;
+    } else if (this.play(at)) {
+      if (this.at >= app.serverNow()) {
+        this.live();
+        return null;
+      }
     } else if (this.playing) {
       const next = this.at + Math.min(passed, 1_000) * this.speed;
       if (next >= app.serverNow()) {
@@ -284,6 +313,81 @@ class Time implements Travel {
     this.own = null;
     if (restarted) this.live();
     void this.askOldest();
+    void this.offers();
+  }
+
+  // ── what the server plays ──
+
+  /** Has the server play, or stand still, and takes what it has told. False when the page is on its own. */
+  private play(at: number): boolean {
+    if (this.at === null) return false;
+    if (this.playing && this.playback === null) {
+      if (this.own?.replay !== true || at < this.aloneUntil || app.link.phase !== 'live') return false;
+      this.opened = app.serverNow();
+      const io = { open: playSocket, now: () => performance.now() };
+      this.playback = new Playback(io, this, this.at, this.speed);
+    }
+    const { playback } = this;
+    if (playback === null) return false;
+    if (playback.speed !== this.speed) playback.pace(this.speed);
+    if (this.playing) {
+      playback.resume();
+      this.stillSince = at;
+    } else {
+      playback.pause();
+      if (at - this.stillSince > STILL_MS) {
+        this.silence();
+        this.wanted = this.at;
+        return true;
+      }
+    }
+    this.at = playback.at();
+    if (this.heard.length > 0) {
+      this.replay.learn(this.heard);
+      this.heard = [];
+    }
+    this.shown?.store.settle();
+    return true;
+  }
+
+  /** Goes on playing at another moment. */
+  private turn(at: number): void {
+    if (this.playing && at < this.opened) this.playback?.seek(at);
+    else this.silence();
+  }
+
+  private silence(): void {
+    this.playback?.stop();
+    this.playback = null;
+    this.heard = [];
+  }
+
+  began(rows: Change[]): void {
+    const { playback } = this;
+    if (playback === null) return;
+    this.show(playback.at());
+    const { store } = this.replay;
+    store.beginSnapshot();
+    for (const row of rows) this.change(row);
+    store.endSnapshot();
+  }
+
+  change(change: Change): void {
+    this.shown?.store.apply(change);
+    this.heard.push(change.activity);
+  }
+
+  ended(why: 'end' | 'forgotten' | 'broken'): void {
+    const at = this.playback?.at() ?? this.at;
+    this.silence();
+    if (at === null) return;
+    this.at = at;
+    if (why !== 'end') {
+      this.aloneUntil = performance.now() + ALONE_MS;
+      this.wanted = at;
+    } else if (app.serverNow() - at < ARRIVED_MS) {
+      this.live();
+    }
   }
 
   private show(at: number): void {
@@ -313,13 +417,13 @@ class Time implements Travel {
     const asked = ++this.asks;
     const counting =
       this.counts === null || !this.playing ? this.askCounts(at, asked) : this.recount(at, asked);
-    if (this.seen(at)) {
+    if (this.seen(at) || this.playback !== null) {
       this.partly = null;
       this.problem = false;
       return counting;
     }
     this.asking = true;
-    const all = await ((await this.serves()) ? this.askAt(at, asked) : this.askAround(at, asked));
+    const all = await ((await this.offers()).at ? this.askAt(at, asked) : this.askAround(at, asked));
     await counting;
     if (asked !== this.asks) return;
     this.asking = false;
@@ -348,7 +452,7 @@ class Time implements Travel {
 
   /** The server's own time travel. */
   private askAt(at: number, asked: number) {
-    return this.pages(`/activity/at?time=${new Date(at).toISOString()}&limit=${LIMIT}`, asked);
+    return this.pages(`/activity/at?time=${new Date(at).toISOString()}&limit=${LIMIT}`, asked, at);
   }
 
   /** What overlaps the time before the moment, and the latest of each list. */
@@ -369,7 +473,11 @@ class Time implements Travel {
     return all;
   }
 
-  private async pages(path: string, asked: number): Promise<{ shown: number; total: number } | null> {
+  private async pages(
+    path: string,
+    asked: number,
+    pinnedAt: number | null = null,
+  ): Promise<{ shown: number; total: number } | null> {
     let cursor: string | null = null;
     let shown = 0;
     let total = 0;
@@ -382,6 +490,7 @@ class Time implements Travel {
       });
       if (!answer.ok) return null;
       const { page, more } = answer.value;
+      if (pinnedAt !== null && asked === this.asks) this.replay.pin(pinnedAt, page.activities);
       this.take(page, asked);
       shown += page.activities.length;
       total = Math.max(page.total, shown);
@@ -400,16 +509,19 @@ class Time implements Travel {
   }
 
   then(a: Activity): Activity | null {
-    return this.replay.then(a);
+    if (this.playback === null) return this.replay.then(a);
+    return this.shown?.store.rows.get(a.id)?.a ?? this.replay.then(a, this.at ?? undefined);
   }
 
-  /** Whether the server tells what was at a moment; its own description says so. */
-  private async serves(): Promise<boolean> {
+  /** Whether the server tells what was at a moment, and plays it; its own description says so. */
+  private async offers(): Promise<{ at: boolean; replay: boolean }> {
     if (this.own === null) {
       const answer = await get('/openapi.json', (body) =>
-        isFields(body) && isFields(body.paths) ? { at: '/activity/at' in body.paths } : null,
+        isFields(body) && isFields(body.paths)
+          ? { at: '/activity/at' in body.paths, replay: '/activity/replay' in body.paths }
+          : null,
       );
-      this.own = answer.ok && answer.value.at;
+      this.own = answer.ok ? answer.value : { at: false, replay: false };
     }
     return this.own;
   }

@@ -1,5 +1,6 @@
 // The chunk around the views; it is loaded after the first paint.
 export { default as Attention } from '../panels/Attention.svelte';
+export { default as Beyond } from './Beyond.svelte';
 export { default as Drawer } from './Drawer.svelte';
 export { default as Export } from './Export.svelte';
 export { default as Help } from './Help.svelte';
