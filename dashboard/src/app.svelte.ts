@@ -261,6 +261,10 @@ class Monitor {
   get stats(): Stats | null {
     return this.past === null ? this.polled : this.past.stats;
   }
+  /** What the server says of itself, now, whatever the page shows. */
+  get server(): Stats | null {
+    return this.polled;
+  }
   /** Active activities over the last minute. */
   get samples(): Sample[] {
     return this.past === null ? this.counted : this.past.samples;

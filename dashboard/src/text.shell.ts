@@ -17,7 +17,7 @@ export const s = {
     label: 'Where finished spans go, and clocks',
     upToDate: 'up to date',
     lag: (d: string) => `${d} behind`,
-    away: 'away',
+    away: (d: string) => (d === '' ? 'away' : `away ${d}`),
     target: (name: string, sent: string, waiting: string, lost: string) =>
       `Forwarding to ${name}: ${sent} spans sent, up to ${waiting} waiting, ${lost} rejected or dropped`,
     more: (n: string) => `${n} more targets`,
