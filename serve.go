@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/midspan/midspan/api"
 )
 
-const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	// drainTimeout is how long answers under way have when serving ends.
-	drainTimeout = 5 * time.Second
-)
+// drainTimeout is how long answers under way have when serving ends.
+const drainTimeout = 5 * time.Second
 
 var errStopped = errors.New("midspan: has been shut down")
 
@@ -32,13 +29,7 @@ func (m *Midspan) ListenAndServe(ctx context.Context) error {
 // Serve does what [Midspan.ListenAndServe] does, on a listener that it closes.
 // Its address should be that of Config.Listen, since requests must name it.
 func (m *Midspan) Serve(ctx context.Context, l net.Listener) error {
-	server := &http.Server{
-		Handler:           m.api,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(m.cfg.Logger.Handler(), slog.LevelWarn),
-	}
+	server := api.NewServer(m.api, m.cfg.Logger)
 	m.mu.Lock()
 	if m.stopped {
 		m.mu.Unlock()

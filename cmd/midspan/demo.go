@@ -127,7 +127,7 @@ func runDemo(ctx context.Context, f demoFlags, stdout, stderr io.Writer) (err er
 		served <- err
 		cancel(err)
 	}()
-	_, unsaid := fmt.Fprintf(stdout, "Watch it at %s\n", monitorURL(f.listen, l.Addr()))
+	_, unsaid := fmt.Fprintf(stdout, "Watch it at %s\n", monitorURL("http", f.listen, l.Addr()))
 	if unsaid != nil {
 		cancel(unsaid)
 	}
@@ -152,10 +152,10 @@ func runDemo(ctx context.Context, f demoFlags, stdout, stderr io.Writer) (err er
 }
 
 // monitorURL returns the dashboard's address for a browser on this machine.
-func monitorURL(listen string, bound net.Addr) string {
+func monitorURL(scheme, listen string, bound net.Addr) string {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "http://" + bound.String() + "/monitor/"
+		return scheme + "://" + bound.String() + "/monitor/"
 	}
 	_, port, err := net.SplitHostPort(bound.String())
 	if err != nil {
@@ -164,5 +164,5 @@ func monitorURL(listen string, bound net.Addr) string {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/monitor/"
+	return scheme + "://" + net.JoinHostPort(host, port) + "/monitor/"
 }

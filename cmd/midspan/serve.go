@@ -38,6 +38,7 @@ type serveFlags struct {
 	forward     []string
 	lostAfter   time.Duration
 	redact      redactFlags
+	tls, toTLS  receiver.TLSFiles // of the API, and of what takes OTLP
 	printConfig bool
 }
 
@@ -111,6 +112,11 @@ Environment, for what no file should hold:
 	flags.StringVar(&f.redact.keyFile, "redact-key-file", "", "key the hashes by this `file`, for the same ones after a restart and in every bridge; a random key without it")
 	flags.StringVar(&f.jaegerURL, "jaeger-url", "", "link activities to their traces in the Jaeger at this `URL`")
 	flags.StringVar(&f.tokenFile, "token-file", "", "admit only clients and senders with a token of this `file`: a token a line, or a name, scopes (read, ingest, admin) and a token")
+	flags.StringVar(&f.tls.Cert, "tls-cert", "", "serve the dashboard and the API by TLS with the certificate in this `file`, read again when it changes")
+	flags.StringVar(&f.tls.Key, "tls-key", "", "`file` of that certificate's key")
+	flags.StringVar(&f.toTLS.Cert, "otlp-tls-cert", "", "take OTLP by TLS with the certificate in this `file`, which may be that of --tls-cert")
+	flags.StringVar(&f.toTLS.Key, "otlp-tls-key", "", "`file` of that certificate's key")
+	flags.StringVar(&f.toTLS.ClientCA, "otlp-client-ca", "", "take OTLP only from senders with a certificate that an authority in this `file` has signed")
 	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses beyond loopback without a token")
 	flags.StringArrayVar(&f.allowHosts, "allow-host", nil, "further `name` by which clients reach this server; may be repeated")
 	return cmd
@@ -136,6 +142,10 @@ func (f *serveFlags) check() error {
 		return usagef("--ack is %q: give disk or memory", f.ack)
 	case f.data == "" && f.ack == eventlog.Disk.String():
 		return usagef("--ack disk needs a folder: give --data")
+	case (f.tls.Cert == "") != (f.tls.Key == ""):
+		return usagef("--tls-cert and --tls-key go together: give both")
+	case (f.toTLS.Cert == "") != (f.toTLS.Key == "") || f.toTLS.ClientCA != "" && f.toTLS.Cert == "":
+		return usagef("--otlp-tls-cert and --otlp-tls-key go together, and --otlp-client-ca with them: give both")
 	case f.data == "" && f.retainBytes != 0:
 		return usagef("--retain-bytes is of what --data keeps: give a folder")
 	case f.lostAfter < 0:
@@ -227,7 +237,7 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 	b, err := bridge.New(ctx, bridge.Config{
 		Listen: f.listen, OTLPGRPC: f.otlpGRPC, OTLPHTTP: f.otlpHTTP,
 		Keys: keys, Insecure: f.insecure, AllowHosts: f.allowHosts, JaegerURL: f.jaegerURL, Version: version,
-		Storage: f.storage(), Forward: to, Redact: secrets, Limits: limits, Logger: logger,
+		Storage: f.storage(), Forward: to, Redact: secrets, TLS: f.tls, OTLPTLS: f.toTLS, Limits: limits, Logger: logger,
 	})
 	if exposed, ok := errors.AsType[*bridge.ExposedError](err); ok {
 		return usagef("%w: give --token-file, take 127.0.0.1, or let everyone read and send by --insecure", exposed)
@@ -243,10 +253,18 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	_, unsaid := fmt.Fprintf(stdout, "Watch it at %s\nSend OTLP to %s by gRPC, to http://%s by HTTP\n",
-		monitorURL(f.listen, b.Addr()), b.GRPCAddr(), b.HTTPAddr())
+	_, unsaid := fmt.Fprintf(stdout, "Watch it at %s\nSend OTLP to %s by gRPC, to %s://%s by HTTP\n",
+		monitorURL(scheme(f.tls), f.listen, b.Addr()), b.GRPCAddr(), scheme(f.toTLS), b.HTTPAddr())
 	if unsaid != nil {
 		cancel()
 	}
 	return errors.Join(unsaid, b.Run(ctx))
+}
+
+// scheme returns that of the URLs of what speaks TLS, or does not.
+func scheme(files receiver.TLSFiles) string {
+	if files == (receiver.TLSFiles{}) {
+		return "http"
+	}
+	return "https"
 }

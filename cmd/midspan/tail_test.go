@@ -367,7 +367,7 @@ func TestMonitorURL(t *testing.T) {
 		"[::1]:0":       "http://[::1]:4000/monitor/",
 		"host.name:0":   "http://host.name:4000/monitor/",
 	} {
-		if got := monitorURL(listen, bound); got != want {
+		if got := monitorURL("http", listen, bound); got != want {
 			t.Errorf("%s: %s, want %s", listen, got, want)
 		}
 	}

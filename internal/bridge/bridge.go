@@ -4,6 +4,7 @@ package bridge
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,9 +25,7 @@ import (
 )
 
 const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	stopTimeout   = 10 * time.Second
+	stopTimeout = 10 * time.Second
 	// forwardTimeout is how long what a log in memory still holds is forwarded.
 	forwardTimeout = 5 * time.Second
 )
@@ -57,9 +56,10 @@ type Config struct {
 	// Receiver says what is taken, but for Limits. The bridge sets where it goes, who
 	// is told of leases, who is admitted, and what is left of the texts that it quotes.
 	Receiver receiver.Config
-	// OTLPTLS has both addresses that take spans speak TLS; its zero value is
+	// TLS has the API and the dashboard speak TLS, and OTLPTLS both addresses that
+	// take spans; they may name the same files. The zero value is
 	// plain text.
-	OTLPTLS receiver.TLSFiles
+	TLS, OTLPTLS receiver.TLSFiles
 
 	Logger *slog.Logger
 }
@@ -85,6 +85,7 @@ type Bridge struct {
 	leases    *liveness.Leases
 	receiver  *receiver.Receiver
 	api       *api.API
+	tls       *tls.Config     // of the API; nil for plain text
 	listeners [3]net.Listener // API, gRPC, HTTP
 }
 
@@ -130,8 +131,14 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 	if clean != nil {
 		takes.Leases, takes.Quote = cleanLeases{b.leases, clean}, clean.Text
 	}
-	if cfg.OTLPTLS != (receiver.TLSFiles{}) {
-		if takes.TLS, err = cfg.OTLPTLS.Config(cfg.Logger); err != nil {
+	for _, t := range []struct {
+		files receiver.TLSFiles
+		to    **tls.Config
+	}{{cfg.TLS, &b.tls}, {cfg.OTLPTLS, &takes.TLS}} {
+		if t.files == (receiver.TLSFiles{}) {
+			continue
+		}
+		if *t.to, err = t.files.Config(cfg.Logger); err != nil {
 			return nil, err
 		}
 	}
@@ -196,10 +203,8 @@ func (b *Bridge) HTTPAddr() net.Addr { return b.listeners[2].Addr() }
 // Run serves until ctx is done, and returns nil then. Requests under way are
 // answered first.
 func (b *Bridge) Run(ctx context.Context) error {
-	logs := slog.NewLogLogger(b.cfg.Logger.Handler(), slog.LevelWarn)
-	reads := &http.Server{
-		Handler: b.api, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: logs,
-	}
+	reads := api.NewServer(b.api, b.cfg.Logger)
+	reads.TLSConfig = b.tls
 	takes, calls := b.receiver.HTTPServer(), b.receiver.GRPCServer()
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -209,7 +214,9 @@ func (b *Bridge) Run(ctx context.Context) error {
 	}
 	var running sync.WaitGroup
 	failed := make(chan error, len(b.listeners))
-	for i, serve := range []func(net.Listener) error{reads.Serve, calls.Serve, func(l net.Listener) error { return receiver.Serve(takes, l) }} {
+	for i, serve := range []func(net.Listener) error{
+		func(l net.Listener) error { return receiver.Serve(reads, l) }, calls.Serve, func(l net.Listener) error { return receiver.Serve(takes, l) },
+	} {
 		running.Go(func() {
 			if err := serve(b.listeners[i]); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
 				failed <- fmt.Errorf("serve %s: %w", b.listeners[i].Addr(), err)
