@@ -8,6 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/cli"
@@ -22,29 +25,68 @@ import (
 
 const root = "../.."
 
-// TestCompose loads docker-compose.yml as `docker compose` does: schema, interpolation, references.
+// TestCompose loads the compose files as `docker compose` does: schema, interpolation, references.
 func TestCompose(t *testing.T) {
-	project := compose(t)
-	for _, name := range []string{"midspan", "jaeger"} {
-		service, err := project.GetService(name)
-		if err != nil {
-			t.Fatal(err)
+	for _, tt := range []struct {
+		file     string
+		services []string
+	}{
+		{"docker-compose.yml", []string{"midspan", "jaeger"}},
+		{"deploy/compose/compose.yaml", []string{"midspan", "collector", "jaeger", "prometheus", "grafana"}},
+	} {
+		project := compose(t, tt.file)
+		if len(project.Services) != len(tt.services) {
+			t.Errorf("%s has %d services", tt.file, len(project.Services))
 		}
-		if len(service.Ports) == 0 {
-			t.Errorf("%s publishes no port", name)
-		}
-		if problems := exposed(service.Ports); len(problems) > 0 {
-			t.Errorf("%s: %v", name, problems)
-		}
-		for _, volume := range service.Volumes {
-			if _, err := os.Stat(volume.Source); volume.Type == types.VolumeTypeBind && err != nil {
-				t.Errorf("%s mounts what is not there: %v", name, err)
+		for _, name := range tt.services {
+			service, err := project.GetService(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(service.Ports) == 0 {
+				t.Errorf("%s publishes no port", name)
+			}
+			if problems := exposed(service.Ports); len(problems) > 0 {
+				t.Errorf("%s: %v", name, problems)
+			}
+			for _, volume := range service.Volumes {
+				if _, err := os.Stat(volume.Source); volume.Type == types.VolumeTypeBind && err != nil {
+					t.Errorf("%s mounts what is not there: %v", name, err)
+				}
+			}
+			if !slices.Contains(service.CapDrop, "ALL") || !slices.Contains(service.SecurityOpt, "no-new-privileges:true") {
+				t.Errorf("%s of %s is not hardened", name, tt.file)
 			}
 		}
+		build := project.Services["midspan"].Build
+		if _, err := os.Stat(filepath.Join(build.Context, build.Dockerfile)); err != nil {
+			t.Error(err)
+		}
 	}
-	build := project.Services["midspan"].Build
-	if _, err := os.Stat(filepath.Join(build.Context, build.Dockerfile)); err != nil {
-		t.Error(err)
+}
+
+// TestImages holds that what is started has the version whose own code checks its files here.
+func TestImages(t *testing.T) {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := compose(t, "deploy/compose/compose.yaml").Services
+	for _, tt := range []struct{ service, module, image string }{
+		{"collector", `go.opentelemetry.io/collector/otelcol v(\d+\.\d+\.\d+)`, "otel/opentelemetry-collector:%s"},
+		{"prometheus", `github.com/prometheus/prometheus v0\.(\d)(\d\d)\.(\d+)`, "prom/prometheus:v%s"},
+	} {
+		found := regexp.MustCompile(tt.module).FindStringSubmatch(string(mod))
+		if found == nil {
+			t.Fatalf("go.mod has no %s", tt.module)
+		}
+		parts := found[1:]
+		if len(parts) == 3 { // v0.316.0 is Prometheus 3.16.0, v0.308.0 is 3.8.0
+			parts[1] = strings.TrimPrefix(parts[1], "0")
+		}
+		if want := fmt.Sprintf(tt.image, strings.Join(parts, ".")); services[tt.service].Image != want {
+			t.Errorf("%s is %s, checked is %s", tt.service, services[tt.service].Image, want)
+		}
 	}
 }
 
@@ -93,9 +135,9 @@ func TestDockerfileLint(t *testing.T) {
 	}
 }
 
-func compose(t *testing.T) *types.Project {
+func compose(t *testing.T, file string) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")},
+	options, err := cli.NewProjectOptions([]string{filepath.Join(root, file)},
 		cli.WithName("midspan"), cli.WithResolvedPaths(true))
 	if err != nil {
 		t.Fatal(err)
