@@ -149,7 +149,7 @@ func (d *day) spans(first, n int) []activity.Event {
 
 // open returns the starts of n activities.
 func (d *day) open(first, n int) []activity.Event {
-	events := d.spans(first, n)
+	events := d.spans(1<<29+first, n)
 	for i := range events {
 		e := &events[i]
 		e.ID.Trace[0] ^= 0xff
