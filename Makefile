@@ -70,8 +70,10 @@ fmt: $(LINT) $(NODE_MODULES) ## Format Go and the dashboard
 	npm --prefix dashboard run format
 
 .PHONY: bench
-bench: ## Run the benchmarks; BENCH=regexp chooses, BENCHCOUNT=n repeats
+bench: build jaeger ## Run the benchmarks, those against a real Jaeger too; BENCH=regexp chooses, BENCHCOUNT=n repeats
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) -timeout 60m ./...
+	MIDSPAN_BIN=$(CURDIR)/bin/midspan MIDSPAN_JAEGER=$(JAEGER) \
+		go test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime 1x -count $(BENCHCOUNT) -timeout 60m ./e2e/
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME (20s)

@@ -261,3 +261,26 @@ func TestFilterLargeInteger(t *testing.T) {
 		}
 	}
 }
+
+// What the filter finds in an activity, its grams admit.
+func FuzzGrams(f *testing.F) {
+	f.Add("Select rollout", "picked Blue/Green", "ord-2026-11-22-00000817", int64(17), "e/gr")
+	f.Add("x", "Straße", "K", int64(-1<<62), "-4611686018427387904")
+	f.Add("ABCDEFGHIJ", "", "\x00\xff", int64(0), "cdefghij")
+	f.Fuzz(func(t *testing.T, name, current, value string, number int64, term string) {
+		a := &activity.Activity{Head: activity.Head{Name: name}, Current: current}
+		a.Attributes = []activity.Attr{{Key: "text", Value: activity.SliceValue([]activity.Value{activity.StringValue(value), activity.IntValue(number)})}}
+		have := make(map[uint32]bool)
+		a.EachGram(func(hash uint32) { have[hash] = true })
+		for _, term := range activity.Terms(term) {
+			if !(&activity.Filter{Terms: []string{term}}).Match(a, 0) {
+				continue
+			}
+			for _, hash := range activity.TermGrams(term) {
+				if !have[hash] {
+					t.Errorf("%q is found, and one of its grams is not there", term)
+				}
+			}
+		}
+	})
+}

@@ -54,7 +54,30 @@ type hub struct {
 type entry struct {
 	activity.Change
 
-	json []byte // nil in what before returns, until it is rendered
+	json  []byte // nil in what before returns, until it is rendered
+	sieve atomic.Pointer[sieve]
+}
+
+// sieve is a Bloom filter of an activity's grams, so that hundreds of streams
+// that each look for some text pass over an event without reading it.
+type sieve [32]uint64
+
+const sieveBits = 32 * 64
+
+// may reports whether the activity's text may hold all grams.
+func (e *entry) may(grams []uint32) bool {
+	s := e.sieve.Load()
+	if s == nil { // two at a time make the same
+		s = new(sieve)
+		e.Activity.EachGram(func(hash uint32) { s[hash%sieveBits/64] |= 1 << (hash % 64) })
+		e.sieve.Store(s)
+	}
+	for _, hash := range grams {
+		if s[hash%sieveBits/64]>>(hash%64)&1 == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // member is a stream as the hub sees it.

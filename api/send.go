@@ -84,6 +84,9 @@ func (s *stream) wants(e *entry, now activity.Time) bool {
 			return false // the snapshot had it
 		}
 	}
+	if len(s.grams) > 0 && !e.may(s.grams) {
+		return false
+	}
 	return s.all || s.filter.Match(e.Activity, now)
 }
 

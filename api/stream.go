@@ -66,7 +66,8 @@ type stream struct {
 	api      *API
 	wire     wire
 	filter   activity.Filter
-	all      bool // the filter selects everything
+	all      bool     // the filter selects everything
+	grams    []uint32 // of the filter's terms
 	batch    bool
 	member   *member
 	position activity.Position // of the last event that was sent or passed over
@@ -151,6 +152,9 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) error {
 	// comes after this.
 	head := a.cfg.Reader.Head()
 	s := &stream{api: a, filter: q.filter, all: selectsAll(&q.filter), batch: q.batch, position: head, now: wallTime}
+	for _, term := range q.filter.Terms {
+		s.grams = append(s.grams, activity.TermGrams(term)...)
+	}
 	gap := false
 	if q.after != (activity.Position{}) {
 		if gap = !a.holds(q.after, head); !gap {

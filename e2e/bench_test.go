@@ -43,6 +43,7 @@ func BenchmarkIngest(b *testing.B) {
 	if out, err := exec.Command("go", "build", "-o", decoder, "./decoder").CombinedOutput(); err != nil {
 		b.Fatalf("build: %v\n%s", err, out)
 	}
+	var disk *bridge // of the round under way
 	rivals := []rival{
 		{"decoder", func(t testing.TB) (*run.Process, string) {
 			address := freeAddress(t)
@@ -60,6 +61,11 @@ func BenchmarkIngest(b *testing.B) {
 			return started(t, exec.Command(setting(t, "MIDSPAN_BIN"), "serve", "--listen", freeAddress(t),
 				"--otlp-grpc", address, "--otlp-http", freeAddress(t)), address), address
 		}},
+		{"midspan-disk", func(t testing.TB) (*run.Process, string) {
+			b := newBridge(t, "--ack", "disk", "--data", t.TempDir())
+			disk = b
+			return b.Process, b.grpc
+		}},
 	}
 	best := map[string]loadgen.Result{}
 	memory := map[string]float64{}
@@ -73,6 +79,11 @@ func BenchmarkIngest(b *testing.B) {
 				})
 				if err != nil {
 					b.Fatalf("%s: %v\n%s", r.name, err, process.Output())
+				}
+				if r.name == "midspan-disk" {
+					settled, size := disk.settled(b, result.Accepted)
+					b.ReportMetric(settled.Seconds(), "midspan-disk-searchable-s")
+					b.ReportMetric(size/float64(result.Accepted), "midspan-disk-B/span")
 				}
 				held := resident(b, process) - before
 				if err := process.Stop(); err != nil {

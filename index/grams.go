@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+
+	"github.com/midspan/midspan/activity"
 )
 
 // grams is a Bloom filter, of one probe, of what a segment's text holds: of all
@@ -20,36 +22,13 @@ const (
 	maxGramBits = 1 << 18
 )
 
-// eachGram calls fn with the hash of each gram of s.
-func eachGram[T string | []byte](s T, fn func(hash uint32)) {
-	var last uint64 // characters, the latest in the lowest byte
-	run := 0
-	for i := range len(s) {
-		c := s[i]
-		if c < ' ' || c > '~' {
-			run = 0
-			continue
-		}
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		last = last<<8 | uint64(c)
-		if run++; run >= 4 {
-			fn(uint32(uint64(uint32(last)) * 0x9E3779B97F4A7C15 >> 40))
-			if run >= 8 {
-				fn(uint32(last * 0xC2B2AE3D27D4EB4F >> 40))
-			}
-		}
-	}
-}
-
 // grams returns those of a segment whose codes and text are there.
 func (s *segment) grams() grams {
 	full := make(grams, maxGramBits/64)
 	add := func(hash uint32) { full[hash%maxGramBits/64] |= 1 << (hash % 64) }
-	eachGram(s.text, add)
+	activity.EachGram(s.text, add)
 	for k := range s.names.len() {
-		eachGram(s.names.text(uint16(k)), add)
+		activity.EachGram(s.names.text(uint16(k)), add)
 	}
 	for len(full) > minGramBits/64 {
 		half := make(grams, len(full)/2)
@@ -88,7 +67,7 @@ func holdsGrams(encoded []byte, hashes []uint32) bool {
 // gramsOf returns the grams that a text has to hold which the filter selects.
 func gramsOf(needles []needle) (hashes []uint32) {
 	for i := range needles {
-		eachGram(needles[i].term, func(hash uint32) { hashes = append(hashes, hash) })
+		hashes = append(hashes, activity.TermGrams(needles[i].term)...)
 	}
 	return hashes
 }
