@@ -34,7 +34,7 @@ type API struct {
 	exports  chan struct{} // holds a value for each heavy request under way
 	replays  chan struct{} // and for each replay
 	refused  atomic.Int64
-	hits     struct{ streams, exports atomic.Int64 } // of limits
+	hits     struct{ streams, replays, exports atomic.Int64 } // of limits
 
 	closing  chan struct{} // closed by Shutdown
 	shutdown sync.Once
@@ -209,15 +209,15 @@ func (a *API) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Hits counts what limits turned away: streams and exports beyond MaxStreams and
-// MaxExports, streams closed since their client was too slow for RingEvents or
+// Hits counts what limits turned away: streams, replays and exports beyond
+// MaxStreams, MaxReplays and MaxExports, streams closed since their client was too slow for RingEvents or
 // RingBytes, and sessions that ended for MaxSessions.
-type Hits struct{ Streams, Exports, Slow, Sessions int64 }
+type Hits struct{ Streams, Replays, Exports, Slow, Sessions int64 }
 
 // Hits returns the counts so far.
 func (a *API) Hits() Hits {
 	return Hits{
-		Streams: a.hits.streams.Load(), Exports: a.hits.exports.Load(),
+		Streams: a.hits.streams.Load(), Replays: a.hits.replays.Load(), Exports: a.hits.exports.Load(),
 		Slow: a.metrics.slow.Load(), Sessions: a.sessions.displaced.Load(),
 	}
 }

@@ -114,6 +114,7 @@ func (a *API) replay(w http.ResponseWriter, r *http.Request) error {
 	case a.replays <- struct{}{}:
 		defer func() { <-a.replays }()
 	default:
+		a.hits.replays.Add(1)
 		return &problem{status: http.StatusServiceUnavailable, retryAfter: 5, detail: strconv.Itoa(cap(a.replays)) + " replays are under way, and no more are allowed"}
 	}
 	if err := a.enter(); err != nil {
@@ -148,9 +149,6 @@ func (a *API) replay(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		why = p.endingOf(err)
-	}
-	if why == tooSlow {
-		a.metrics.slow.Add(1)
 	}
 	socket.from = p.at.Time().UTC().Format(time.RFC3339Nano)
 	socket.close(why, p.position)

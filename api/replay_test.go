@@ -315,6 +315,9 @@ func TestReplayIsChecked(t *testing.T) {
 	if status, header, body := w.get(t, "/activity/replay?from=1h", ws...); status != 503 || header.Get("Retry-After") == "" {
 		t.Errorf("one replay too many: %d %s", status, body)
 	}
+	if hits := w.api.Hits(); hits != (Hits{Replays: 1}) {
+		t.Errorf("%+v", hits)
+	}
 	_, _, metrics := w.get(t, "/metrics")
 	for _, name := range []string{"active", "limit"} {
 		if !regexp.MustCompile(`midspan_replay_` + name + `\{.*\} 1\n`).MatchString(metrics) {

@@ -149,7 +149,7 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 		Reader: b.store.index, Moments: b.store.index, Ready: b.store.health, Ack: b.store.Level().String(), Listen: cfg.Listen, AllowHosts: cfg.AllowHosts, Keys: cfg.Keys, Insecure: cfg.Insecure,
 		JaegerURL: cfg.JaegerURL, Dashboard: dashboard.Handler(), Service: "midspan", Version: cfg.Version, Logger: cfg.Logger,
 		Lease: activity.DefaultLeaseTTL, Processes: func() []activity.Process { return b.leases.Processes(100) }, Forwarding: b.forwarding, Instruments: b.instruments,
-		MaxStreams: at.api.MaxStreams, MaxExports: at.api.MaxExports, MaxSessions: at.api.MaxSessions, RingEvents: at.api.RingEvents, RingBytes: at.api.RingBytes,
+		MaxStreams: at.api.MaxStreams, MaxReplays: at.api.MaxReplays, MaxExports: at.api.MaxExports, MaxSessions: at.api.MaxSessions, RingEvents: at.api.RingEvents, RingBytes: at.api.RingBytes,
 	}); err != nil {
 		return nil, err
 	}

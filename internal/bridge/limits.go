@@ -104,6 +104,10 @@ var Limits = []Limit{
 		func(b *bounded, n int64) { b.api.MaxStreams = int(n) }, func(c *counted) int64 { return c.api.Streams },
 	},
 	{
+		"max-replays", api.DefaultMaxReplays, 1, 1 << 20, "`replays` of the past at a time, which are streams, too; a further one is told to come again",
+		func(b *bounded, n int64) { b.api.MaxReplays = int(n) }, func(c *counted) int64 { return c.api.Replays },
+	},
+	{
 		"max-stream-events", api.DefaultRingEvents, 1, 1 << 30, "`events` that a stream's client may be behind; one further behind is closed, and may resume",
 		func(b *bounded, n int64) { b.api.RingEvents = int(n) }, func(c *counted) int64 { return c.api.Slow },
 	},

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // hits reads midspan.limit.hits of every limit.
@@ -153,6 +155,22 @@ func TestLimits(t *testing.T) {
 				rest.Close()
 				if err := <-done; err != nil {
 					s.t.Error(err)
+				}
+			},
+		},
+		"max-replays": {
+			1,
+			func(s *served) {
+				conn, _, err := websocket.DefaultDialer.DialContext(s.t.Context(), "ws://"+s.Addr().String()+"/activity/replay?from=1h&speed=0.1", nil)
+				if err != nil {
+					s.t.Fatal(err)
+				}
+				s.t.Cleanup(func() { conn.Close() })
+			},
+			func(s *served) {
+				_, resp, err := websocket.DefaultDialer.DialContext(s.t.Context(), "ws://"+s.Addr().String()+"/activity/replay?from=1h", nil)
+				if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+					s.t.Errorf("a replay beyond the limit: %v, %v", resp, err)
 				}
 			},
 		},
