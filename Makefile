@@ -97,8 +97,9 @@ check-dist: $(NODE_MODULES) ## Check that dashboard/dist is what its source buil
 	{ echo 'dashboard/dist is not what its source builds: run `make dashboard` and commit it' >&2; exit 1; }
 
 .PHONY: soak
-soak: soak-durability chromium $(NODE_MODULES) ## Hold the page's memory at 5,000 events a second for MINUTES (10)
+soak: soak-durability build chromium $(NODE_MODULES) ## Hold the page's memory at 5,000 events a second for MINUTES (10), and a bridge's at 2,000 spans a second for SOAK (45m)
 	MINUTES=$${MINUTES:-10} go run ./e2e/withload -- npm --prefix dashboard run load
+	MIDSPAN_BIN=$(CURDIR)/bin/midspan MIDSPAN_SOAK=$${SOAK:-45m} go test -tags e2e -count 1 -timeout 5h -run TestSoak -v ./e2e/
 
 .PHONY: screenshots
 screenshots: build chromium $(NODE_MODULES) ## Take pictures of a running demo's dashboard into OUT (docs/screenshots)

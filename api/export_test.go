@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -305,6 +306,10 @@ func TestTallyAgreesWithTheIndex(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
+	const foreign = "midspan_test_of_the_program"
+	theirs := prometheus.NewGauge(prometheus.GaugeOpts{Name: foreign})
+	prometheus.MustRegister(theirs)
+	defer prometheus.Unregister(theirs)
 	w := newWorld(t, func(c *Config, _ *index.Config) {
 		c.Export = func() ExportStats { return ExportStats{Dropped: 3} }
 		c.Bridge = func() BridgeStats { return BridgeStats{Endpoint: "http://localhost:4318", Connected: true, Dropped: 4} }
@@ -339,7 +344,10 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	}
-	if strings.Contains(body, "go_goroutines") {
+	if !strings.Contains(body, "\ngo_goroutines ") {
+		t.Error("the Go runtime is not told of")
+	}
+	if strings.Contains(body, foreign) {
 		t.Error("the registry is not its own")
 	}
 }
