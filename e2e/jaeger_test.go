@@ -253,6 +253,7 @@ func stats(t *testing.T, demo *run.Demo) statistics {
 // A jaeger is a real Jaeger with the configuration of deploy/, at ports of its own.
 type jaeger struct {
 	query, grpc, http string // addresses
+	config            string // file
 	env               []string
 	process           *run.Process
 }
@@ -270,7 +271,7 @@ func newJaeger(t testing.TB) *jaeger {
 		}
 		return address, port
 	}
-	j := &jaeger{}
+	j := &jaeger{config: "../deploy/jaeger/config.yaml"}
 	var query, queryGRPC, grpc, http string
 	j.query, query = free()
 	_, queryGRPC = free()
@@ -292,7 +293,7 @@ func newJaeger(t testing.TB) *jaeger {
 
 func (j *jaeger) start(t testing.TB) {
 	t.Helper()
-	command := exec.Command(setting(t, "MIDSPAN_JAEGER"), "--config", "../deploy/jaeger/config.yaml")
+	command := exec.Command(setting(t, "MIDSPAN_JAEGER"), "--config", j.config)
 	command.Env = j.env
 	process, err := run.Start(command)
 	if err != nil {

@@ -74,14 +74,15 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"another order", "UPDATE batch SET first = first + 1", "follows on event"},
 		{"the log's row", "UPDATE log SET floor = floor - 1", "the row of the table log"},
 		{"a cursor", "INSERT INTO cursor VALUES ('reader', 7, 1)", `cursor "reader"`},
-		{"a part", "UPDATE part SET data = " + cut + " WHERE id & 3 = 3", "the text of segment 0"},
+		{"a part", "UPDATE part SET data = " + cut + " WHERE id & 7 = 3", "the text of segment 0"},
+		{"a part for searches", "UPDATE part SET data = " + cut + " WHERE id & 7 = 4", "the search of segment 0"},
 		{"a part is missing", "DELETE FROM part WHERE id = 2", "without some of their parts"},
 		{"a summary", "UPDATE segment SET summary = " + cut + " WHERE number = 0", "the summary of segment 0"},
 		{"dead rows", "UPDATE segment SET dead = " + cut + " WHERE number = 0", "the dead rows of segment 0"},
 		{"the state", "UPDATE state SET data = " + cut, "chunk 0 of the state"},
 		{"the checkpoint", "UPDATE checkpoint SET seq = seq - 1", "the checkpoint is of event"},
 		{"no checkpoint", "DELETE FROM checkpoint", "the checkpoint is of event 0"},
-		{"parts of another segment", "UPDATE part SET data = (SELECT data FROM part WHERE id = 4096 * 4 + 2) WHERE id = 2", "segment 0 of the history"},
+		{"parts of another segment", "UPDATE part SET data = (SELECT data FROM part WHERE id = 4096 * 8 + 2) WHERE id = 2", "segment 0 of the history"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			folder := kept(t)

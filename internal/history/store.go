@@ -41,8 +41,11 @@ func NewStore(db Database) (*Store, error) {
 // Close lets go of the store's memory.
 func (s *Store) Close() error { return s.pack.close() }
 
+// partBits are the low bits of a part's key, which number the part.
+const partBits = 3
+
 // partID is the key of a segment's part.
-func partID(segment uint64, p index.Part) int64 { return int64(segment)<<3 | int64(p) }
+func partID(segment uint64, p index.Part) int64 { return int64(segment)<<partBits | int64(p) }
 
 // Load implements index.Archive.
 func (s *Store) Load(ctx context.Context, segment uint64, p index.Part) (data []byte, err error) {
