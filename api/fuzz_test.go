@@ -140,3 +140,33 @@ func FuzzHost(f *testing.F) {
 		}
 	})
 }
+
+// FuzzGrants holds that a file of tokens is read or refused by a line, and that no
+// refusal tells a token.
+func FuzzGrants(f *testing.F) {
+	f.Add("# ours\n" + token + "\ngrafana read,ingest " + token + "2\n")
+	f.Add("a write b")
+	f.Add("a admin b c")
+	f.Add("\x00 read \xff")
+	f.Fuzz(func(t *testing.T, text string) {
+		grants, err := parseGrants("f", []byte(text))
+		if err != nil {
+			if strings.Contains(err.Error(), token) {
+				t.Errorf("the error tells the token: %v", err)
+			}
+			return
+		}
+		if len(grants) == 0 {
+			t.Error("no error, and no token")
+		}
+		keys, err := NewKeyring(grants...)
+		if err != nil {
+			return
+		}
+		for _, g := range grants {
+			if got, ok := keys.Grant(string(g.Token)); !ok || got.Name != g.Name || got.Scope != g.Scope || got.Token != "" {
+				t.Errorf("%q became %+v", g.Name, got)
+			}
+		}
+	})
+}

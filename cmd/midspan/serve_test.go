@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -191,6 +192,26 @@ func TestServeToken(t *testing.T) {
 	}
 	if all := listAll(t, s.api, token); len(all) != 2 {
 		t.Errorf("%d activities", len(all))
+	}
+}
+
+// What the flags say to be a secret is taken out, under the key of the file.
+func TestServeRedact(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte("0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startServe(t, nil, "--redact-key-file", key, "--redact-pattern", "order=ORD-[0-9]{2,}", "--redact-deny", "activity.description.final", "--redact-keep", "nothing")
+	exporter, err := otlptracehttp.New(t.Context(), otlptracehttp.WithEndpoint(s.http), otlptracehttp.WithInsecure())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sendBySDK(t, exporter, "pay ORD-17 password=hunter2")
+	// HMAC-SHA-256 of "hunter2", as in internal/redact, and of the others by openssl.
+	all := listAll(t, s.api, "")
+	const name = "pay redacted:hmac:80f7ee69c13cc0c2 password=redacted:hmac:deda27db21d02fd2"
+	if child := all[name+" child"]; child.Final == nil || *child.Final != "redacted:hmac:16de25bcea00bd47" {
+		t.Errorf("%+v", all)
 	}
 }
 

@@ -40,7 +40,7 @@ const (
 	hashDigits = 16
 	// maxShared and maxSharedBytes bound the resources and the scopes that are
 	// remembered.
-	maxShared      = 4096
+	maxShared      = 1 << 15
 	maxSharedBytes = 16 << 20
 )
 

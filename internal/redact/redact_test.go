@@ -310,7 +310,7 @@ func TestShared(t *testing.T) {
 // TestManyShared holds that resources are remembered up to a bound.
 func TestManyShared(t *testing.T) {
 	r := newRedactor(t, Config{})
-	for range 3 * maxShared {
+	for range 2 * maxShared {
 		e := []activity.Event{{Changes: activity.Changes{Resource: &activity.Resource{Attrs: []activity.Attr{{Key: "password", Value: str("x")}}}}}}
 		r.Events(e)
 		if !isReplacement(e[0].Resource.Attrs[0].Value.Str()) {
