@@ -128,7 +128,7 @@ func (s *store) openForward(ctx context.Context, cfg forward.Config, logger *slo
 	if len(cfg.Targets) == 0 {
 		return nil
 	}
-	cfg.Log, cfg.Activities, cfg.Logger = s.Log, s.index, logger
+	cfg.Log, cfg.Activities, cfg.Logger, cfg.Drain = s.Log, s.index, logger, s.sqlite == nil
 	s.forward, err = forward.New(ctx, cfg)
 	return err
 }

@@ -53,6 +53,9 @@ type Config struct {
 	// many may come twice after a crash. A target that is far away takes more by
 	// larger batches. Defaults to DefaultBatchSpans.
 	BatchSpans int
+	// Drain has Stop first send what the log holds: of a log that is gone with
+	// this process.
+	Drain bool
 	// LostAfter forwards an activity that was LOST for so long, as a span that
 	// failed. Its late end would then show twice. 0 forwards none.
 	LostAfter time.Duration
@@ -152,7 +155,7 @@ func (f *Forwarder) newTarget(cfg Target) (*target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("forward: %w", err)
 	}
-	t := &target{name: cfg.Name, client: client, endpoint: client.Endpoint(), log: f.cfg.Log, minBackoff: minBackoff}
+	t := &target{name: cfg.Name, client: client, endpoint: client.Endpoint(), log: f.cfg.Log, drain: f.cfg.Drain, minBackoff: minBackoff}
 	t.logger = f.cfg.Logger.With(slog.String("target", t.endpoint))
 	if t.name == "" {
 		_, t.name, _ = strings.Cut(t.endpoint, "://")
@@ -201,8 +204,8 @@ func (f *Forwarder) Start() {
 	}
 }
 
-// Stop ends forwarding. Of a log in memory it first sends what is there, of one
-// on disk only what is under way; ctx cuts that short. It may be called twice,
+// Stop ends forwarding. With Config.Drain it first sends what the log holds,
+// without it only what is under way; ctx cuts that short. It may be called twice,
 // and before Start.
 func (f *Forwarder) Stop(ctx context.Context) error {
 	var err error

@@ -3,6 +3,7 @@ package forward
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"runtime"
@@ -334,13 +335,13 @@ func TestGap(t *testing.T) {
 	same(t, append(apart(r)[10:], apart(more)...), target.spans())
 }
 
-// A log in memory is sent to its end at a stop; one on disk is not, for what it
-// holds can be sent after the next start.
+// A log that is gone with the process is sent to its end at a stop; another is
+// not, for what it holds can be sent after the next start.
 func TestStop(t *testing.T) {
-	for _, level := range []eventlog.Level{eventlog.Memory, eventlog.Disk} {
-		t.Run(level.String(), func(t *testing.T) {
-			log, target, m := newLog(level), &backend{}, newMaker(9)
-			f := start(t, Config{Log: log, Targets: []Target{{URL: target.serveHTTP(t)}}})
+	for _, drain := range []bool{true, false} {
+		t.Run(fmt.Sprint(drain), func(t *testing.T) {
+			log, target, m := newLog(eventlog.Memory), &backend{}, newMaker(9)
+			f := start(t, Config{Log: log, Drain: drain, Targets: []Target{{URL: target.serveHTTP(t)}}})
 			receive(t, log, m.request(3000))
 			if err := f.Stop(t.Context()); err != nil {
 				t.Error(err)
@@ -349,7 +350,7 @@ func TestStop(t *testing.T) {
 				t.Error(err)
 			}
 			n := len(target.spans())
-			if level == eventlog.Memory && n != 3000 {
+			if drain && n != 3000 {
 				t.Errorf("%d spans arrived", n)
 			}
 			if seq, _ := f.Floor(); int(seq) != n {
@@ -361,14 +362,14 @@ func TestStop(t *testing.T) {
 
 // A stop does not wait for a target that is away.
 func TestStopAway(t *testing.T) {
-	for _, level := range []eventlog.Level{eventlog.Memory, eventlog.Disk} {
-		t.Run(level.String(), func(t *testing.T) {
-			log, m := newLog(level), newMaker(10)
-			f := start(t, Config{Log: log, Targets: []Target{{URL: "http://127.0.0.1:1"}}})
+	for _, drain := range []bool{true, false} {
+		t.Run(fmt.Sprint(drain), func(t *testing.T) {
+			log, m := newLog(eventlog.Memory), newMaker(10)
+			f := start(t, Config{Log: log, Drain: drain, Targets: []Target{{URL: "http://127.0.0.1:1"}}})
 			receive(t, log, m.request(3000))
 			poll(t, func() bool { return f.Stats()[0].Away })
 			ctx, cancel := context.WithCancel(t.Context())
-			if level == eventlog.Memory {
+			if drain {
 				cancel()
 			}
 			defer cancel()

@@ -66,8 +66,8 @@ type request struct {
 func (s *stream) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	giveUp := s.stop // what a log on disk holds can be sent after the next start
-	if s.target.log.Level() == eventlog.Memory {
+	giveUp := s.stop // what the log holds can be sent after the next start
+	if s.target.drain {
 		giveUp = nil
 	}
 	order := make(chan *request, inFlight)
@@ -104,7 +104,7 @@ func (s *stream) read(ctx context.Context, send func(*request) bool) {
 	}
 	for ctx.Err() == nil {
 		stopped := s.stopped() // then what is read now is all
-		if stopped && log.Level() != eventlog.Memory {
+		if stopped && !s.target.drain {
 			return
 		}
 		changed := log.Changed()

@@ -35,6 +35,7 @@ type target struct {
 	name, endpoint string
 	client         client
 	log            eventlog.Log
+	drain          bool
 	logger         *slog.Logger
 	streams        []*stream // the first is that of finished spans
 	minBackoff     time.Duration
