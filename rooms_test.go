@@ -125,10 +125,14 @@ var rooms = []room{
 		never:     []string{module + "/processor", module + "/api", "github.com/spf13/cobra"},
 	},
 	{
-		path:      "internal/bridge",
-		rooms:     []string{"activity", "index", "api", "dashboard", "internal/receiver", "internal/liveness", "internal/eventlog", "internal/history", "internal/forward", "internal/redact"},
-		libraries: []string{"google.golang.org/grpc", "go.opentelemetry.io/otel/metric"},
-		never:     []string{module + "/processor", "github.com/spf13/cobra"},
+		path:  "internal/bridge",
+		rooms: []string{"activity", "index", "api", "dashboard", "internal/receiver", "internal/liveness", "internal/eventlog", "internal/history", "internal/forward", "internal/redact", "internal/otlpclient"},
+		// OpenTelemetry's for the bridge's own traces and metrics.
+		libraries: []string{
+			"google.golang.org/grpc", "google.golang.org/protobuf", "go.opentelemetry.io/otel", "go.opentelemetry.io/proto/otlp",
+			"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp",
+		},
+		never: []string{module + "/processor", "github.com/spf13/cobra"},
 	},
 	{
 		path:      "internal/orchestrator",

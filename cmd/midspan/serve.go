@@ -39,6 +39,9 @@ type serveFlags struct {
 	lostAfter   time.Duration
 	redact      redactFlags
 	tls, toTLS  receiver.TLSFiles // of the API, and of what takes OTLP
+	selfOTLP    string
+	logFormat   string
+	logLevel    string
 	printConfig bool
 }
 
@@ -110,6 +113,9 @@ Environment, for what no file should hold:
 	flags.StringSliceVar(&f.redact.keep, "redact-keep", nil, "leave what these `keys` hold, whatever it looks like")
 	flags.StringArrayVar(&f.redact.patterns, "redact-pattern", nil, "take out what a regular expression finds, as `name=expression`, or its first group; may be repeated")
 	flags.StringVar(&f.redact.keyFile, "redact-key-file", "", "key the hashes by this `file`, for the same ones after a restart and in every bridge; a random key without it")
+	flags.StringVar(&f.selfOTLP, "self-otlp-endpoint", "", "send traces of the bridge itself to the OTLP endpoint at this `URL`, which must be another's")
+	flags.StringVar(&f.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
+	flags.StringVar(&f.logLevel, "log-level", "info", "least `level` that is logged: debug, info, warn or error")
 	flags.StringVar(&f.jaegerURL, "jaeger-url", "", "link activities to their traces in the Jaeger at this `URL`")
 	flags.StringVar(&f.tokenFile, "token-file", "", "admit only clients and senders with a token of this `file`: a token a line, or a name, scopes (read, ingest, admin) and a token")
 	flags.StringVar(&f.tls.Cert, "tls-cert", "", "serve the dashboard and the API by TLS with the certificate in this `file`, read again when it changes")
@@ -206,8 +212,27 @@ func checkAddress(flag, value, example string) error {
 	return nil
 }
 
+// newLogger returns a logger of the levels from the least on.
+func newLogger(w io.Writer, format, least string) (*slog.Logger, error) {
+	level, known := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[least]
+	if !known {
+		return nil, usagef("--log-level is %q: give debug, info, warn or error", least)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, usagef("--log-format is %q: give text or json", format)
+}
+
 func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io.Writer) error {
-	logger := slog.New(slog.NewTextHandler(stderr, nil))
+	logger, err := newLogger(stderr, f.logFormat, f.logLevel)
+	if err != nil {
+		return err
+	}
 	for _, name := range s.unknown {
 		logger.Warn("an environment variable is no setting", "name", name)
 	}
@@ -237,7 +262,7 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 	b, err := bridge.New(ctx, bridge.Config{
 		Listen: f.listen, OTLPGRPC: f.otlpGRPC, OTLPHTTP: f.otlpHTTP,
 		Keys: keys, Insecure: f.insecure, AllowHosts: f.allowHosts, JaegerURL: f.jaegerURL, Version: version,
-		Storage: f.storage(), Forward: to, Redact: secrets, TLS: f.tls, OTLPTLS: f.toTLS, Limits: limits, Logger: logger,
+		Storage: f.storage(), Forward: to, Redact: secrets, TLS: f.tls, OTLPTLS: f.toTLS, Limits: limits, SelfEndpoint: f.selfOTLP, Logger: logger,
 	})
 	if exposed, ok := errors.AsType[*bridge.ExposedError](err); ok {
 		return usagef("%w: give --token-file, take 127.0.0.1, or let everyone read and send by --insecure", exposed)

@@ -61,6 +61,10 @@ type Config struct {
 	// plain text.
 	TLS, OTLPTLS receiver.TLSFiles
 
+	// SelfEndpoint is where the bridge's own traces go, as otlpclient.Config.URL;
+	// empty means that it makes none. It must be no address of the bridge.
+	SelfEndpoint string
+
 	Logger *slog.Logger
 }
 
@@ -82,6 +86,7 @@ func (e *StorageError) Unwrap() error { return e.Err }
 type Bridge struct {
 	cfg       Config
 	store     *store
+	self      *self // nil without an endpoint
 	leases    *liveness.Leases
 	receiver  *receiver.Receiver
 	api       *api.API
@@ -113,6 +118,17 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 		return nil, err
 	}
 	b := &Bridge{cfg: cfg, leases: liveness.New(liveness.Config{Logger: cfg.Logger, MaxLeases: at.leases.MaxLeases})}
+	if b.self, err = newSelf(cfg.SelfEndpoint, cfg.Version, cfg.Logger); err != nil {
+		return nil, fmt.Errorf("own traces: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			b.self.close(context.WithoutCancel(ctx))
+		}
+	}()
+	if b.self != nil {
+		cfg.Forward.Trace, at.receiver.Trace = b.self.forwarding, b.self.receive
+	}
 	at.index.Lease = b.leases.Of
 	if b.store, err = openStore(ctx, cfg.Storage, at, cfg.Forward, clean, cfg.Logger); err != nil {
 		return nil, &StorageError{err}
@@ -122,6 +138,7 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 			err = errors.Join(err, b.store.close(context.WithoutCancel(ctx)))
 		}
 	}()
+	b.store.self = b.self
 	b.restoreLeases()
 	takes := at.receiver
 	takes.Sink, takes.Leases, takes.Logger = b.store, b.leases, cfg.Logger
@@ -160,6 +177,12 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 			}
 			return nil, errors.Join(err, b.api.Shutdown(context.WithoutCancel(ctx)))
 		}
+	}
+	if err = b.self.notOwn(ctx, b.listeners[:]); err != nil {
+		for _, l := range b.listeners {
+			err = errors.Join(err, l.Close())
+		}
+		return nil, errors.Join(err, b.api.Shutdown(context.WithoutCancel(ctx)))
 	}
 	return b, nil
 }
@@ -204,7 +227,7 @@ func (b *Bridge) HTTPAddr() net.Addr { return b.listeners[2].Addr() }
 // answered first.
 func (b *Bridge) Run(ctx context.Context) error {
 	reads := api.NewServer(b.api, b.cfg.Logger)
-	reads.TLSConfig = b.tls
+	reads.Handler, reads.TLSConfig = b.self.query(reads.Handler), b.tls
 	takes, calls := b.receiver.HTTPServer(), b.receiver.GRPCServer()
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -240,6 +263,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	closeServer(end, reads)
 	running.Wait()
 	err = errors.Join(err, b.store.close(end))
+	b.self.close(end)
 	close(failed)
 	for e := range failed {
 		err = errors.Join(err, e)

@@ -44,6 +44,7 @@ type store struct {
 	keeper  *history.Keeper
 
 	forward *forward.Forwarder // nil without targets
+	self    *self              // nil traces nothing
 }
 
 // openStore returns the log, an index that holds what the log has taken before,
@@ -139,7 +140,9 @@ func (s *store) openForward(ctx context.Context, cfg forward.Config, logger *slo
 //
 // With targets, finished spans that the index holds just so are left out: a
 // sender that had no answer sends them again, and the targets have them.
-func (s *store) Append(ctx context.Context, events []activity.Event) error {
+func (s *store) Append(ctx context.Context, events []activity.Event) (err error) {
+	appended := s.self.appending(ctx, events)
+	defer func() { appended(err) }()
 	if s.redact != nil {
 		s.redact.Events(events)
 	}
@@ -149,7 +152,7 @@ func (s *store) Append(ctx context.Context, events []activity.Event) error {
 	if events = s.index.Unseen(ctx, events); len(events) == 0 {
 		return nil
 	}
-	err := s.appendParts(ctx, events)
+	err = s.appendParts(ctx, events)
 	if s.sqlite == nil { // in memory nobody reads the log but for targets
 		floor, _ := s.forward.Floor()
 		_ = s.Trim(ctx, floor) // it has been closed

@@ -61,6 +61,9 @@ type Config struct {
 	LostAfter time.Duration
 	// Activities tells what the lost ones were. Required with LostAfter.
 	Activities Activities
+	// Trace is called before a request to a target, and what it returns after it.
+	// Nil traces nothing.
+	Trace func(target string, spans []*activity.Event) func(error)
 	// Logger is told when a target goes away, comes back or rejects spans.
 	// Defaults to slog.Default.
 	Logger *slog.Logger
@@ -155,7 +158,7 @@ func (f *Forwarder) newTarget(cfg Target) (*target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("forward: %w", err)
 	}
-	t := &target{name: cfg.Name, client: client, endpoint: client.Endpoint(), log: f.cfg.Log, drain: f.cfg.Drain, minBackoff: minBackoff}
+	t := &target{name: cfg.Name, client: client, endpoint: client.Endpoint(), log: f.cfg.Log, drain: f.cfg.Drain, trace: f.cfg.Trace, minBackoff: minBackoff}
 	t.logger = f.cfg.Logger.With(slog.String("target", t.endpoint))
 	if t.name == "" {
 		_, t.name, _ = strings.Cut(t.endpoint, "://")

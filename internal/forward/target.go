@@ -36,6 +36,7 @@ type target struct {
 	client         client
 	log            eventlog.Log
 	drain          bool
+	trace          func(target string, spans []*activity.Event) func(error)
 	logger         *slog.Logger
 	streams        []*stream // the first is that of finished spans
 	minBackoff     time.Duration
@@ -72,9 +73,13 @@ func (t *target) stats(now time.Time) Stats {
 
 // deliver sends spans until the target has taken or refused each of them. It
 // returns an error when ctx is done before, or a try has failed after giveUp.
-func (t *target) deliver(ctx context.Context, giveUp <-chan struct{}, spans []*activity.Event) error {
+func (t *target) deliver(ctx context.Context, giveUp <-chan struct{}, spans []*activity.Event) (err error) {
 	if len(spans) == 0 {
 		return nil
+	}
+	if t.trace != nil {
+		end := t.trace(t.name, spans)
+		defer func() { end(err) }()
 	}
 	parts := [][]*activity.Event{spans} // the last is the next
 	for splits := 0; len(parts) > 0; {

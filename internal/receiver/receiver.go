@@ -114,6 +114,10 @@ type Config struct {
 	// Quote returns what an answer may tell of what a decoder said, which may quote
 	// what was sent. Nil means all of it.
 	Quote func(string) string
+	// Trace is called when a request has been read, with its path by HTTP. What it
+	// returns goes to Sink, and is called when the request is done, with why it was
+	// not taken. Nil traces nothing.
+	Trace func(ctx context.Context, path string) (context.Context, func(why string))
 	// Logger is told what the servers have to say. Defaults to slog.Default.
 	Logger *slog.Logger
 }
@@ -328,7 +332,18 @@ func (r *Receiver) Take(ctx context.Context, path string, body []byte, isJSON bo
 }
 
 // take appends what a request holds, and returns its answer.
-func (r *Receiver) take(ctx context.Context, s *signal, body []byte, isJSON bool) (message, *failure) {
+func (r *Receiver) take(ctx context.Context, s *signal, body []byte, isJSON bool) (_ message, failed *failure) {
+	if r.cfg.Trace != nil {
+		traced, end := r.cfg.Trace(ctx, s.path)
+		ctx = traced
+		defer func() {
+			if failed != nil {
+				end(failed.text)
+			} else {
+				end("")
+			}
+		}()
+	}
 	b := batch{r: r}
 	if why := b.load(s, body, isJSON); why != nil {
 		return nil, why
