@@ -95,7 +95,7 @@ func (s *self) notOwn(ctx context.Context, own []net.Listener) error {
 				}
 			}
 			if ip.IP.Equal(at.IP) || at.IP.IsUnspecified() && here {
-				return fmt.Errorf("%s is this bridge's own address: its traces would never end", s.endpoint)
+				return fmt.Errorf("own traces: %s is this bridge's own address: its traces would never end", s.endpoint)
 			}
 		}
 	}
