@@ -40,7 +40,9 @@ func TestSelf(t *testing.T) {
 	b.read("/activity/all", &list)
 	b.read("/healthz", &list)
 	b.flushSelf()
-	var page struct{ Activities []struct{ Name, State, Service string } }
+	var page struct {
+		Activities []struct{ Name, State, Service string }
+	}
 	watcher.read("/activity/all?service=midspan", &page)
 	got := map[string]string{}
 	for _, a := range page.Activities {
