@@ -89,7 +89,7 @@ func secretsOf(t *testing.T, cfg *midspan.Redact) map[string][]string {
 			return w.Body.String()
 		},
 		"bridge": func(path string) string {
-			resp, err := http.Get("http://" + b.Addr().String() + path) //nolint:noctx // it is at hand
+			resp, err := http.Get("http://" + b.Addr().String() + path)
 			if err != nil {
 				t.Fatal(err)
 			}

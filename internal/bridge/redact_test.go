@@ -186,12 +186,13 @@ func canarySurfaces(t *testing.T, cfg *redact.Config) map[string][]byte {
 		Forward: forward.Config{Targets: []forward.Target{{URL: to.URL}}},
 		Logger:  slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
-	stream, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+b.Addr().String()+"/activity/stream", nil) //nolint:bodyclose // Close closes it
+	stream, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+b.Addr().String()+"/activity/stream", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stream.Close()
 	surfaces := map[string][]byte{}
+	begin := time.Now().Add(-time.Second)
 	traces, err := ptraceotlp.NewExportRequestFromTraces(canaryTraces()).MarshalProto()
 	if err != nil {
 		t.Fatal(err)
@@ -239,6 +240,18 @@ func canarySurfaces(t *testing.T, cfg *redact.Config) map[string][]byte {
 		b.read(path, &answer)
 		path, _, _ = strings.Cut(path, "limit")
 		surfaces[path] = []byte(answer)
+	}
+	replay, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+b.Addr().String()+"/activity/replay?speed=1000&from="+begin.UTC().Format(time.RFC3339Nano), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer replay.Close()
+	for !bytes.Contains(surfaces["replay"], []byte(`"event":"end"`)) {
+		_, m, err := replay.ReadMessage()
+		if err != nil {
+			t.Fatalf("replay: %v", err)
+		}
+		surfaces["replay"] = append(surfaces["replay"], m...)
 	}
 	for i := range canaries {
 		var answer string
@@ -292,7 +305,7 @@ func TestCanaries(t *testing.T) {
 		t.Parallel()
 		surfaces := canarySurfaces(t, nil)
 		for name, least := range map[string]int{
-			"stream": len(canaries), "/activity/all?": len(canaries), "/activity/tree?": len(canaries), "/activity/decisions?": len(canaries),
+			"stream": len(canaries), "replay": len(canaries), "/activity/all?": len(canaries), "/activity/tree?": len(canaries), "/activity/decisions?": len(canaries),
 			"/activity/at?": len(canaries), "/activity/activity/{id}": len(canaries), "/activity/stats": 50, "/activity/summary": 1,
 			"/activity/export?format=json": len(canaries), "/activity/export?format=ndjson": len(canaries), "/activity/export?format=csv": len(canaries),
 			"/activity/export?format=otlp": len(canaries), "forward target": len(canaries), "answers to the sender": 200, "log": len(canaries),

@@ -97,7 +97,7 @@ func TestTLS(t *testing.T) {
 	}
 	events := ask(http.MethodGet, at+"/activity/stream?hello=1", "", "Cookie", cookies[0].String())
 	dialer := websocket.Dialer{TLSClientConfig: client}
-	stream, _, err := dialer.DialContext(t.Context(), "wss://"+b.Addr().String()+"/activity/stream", //nolint:bodyclose // Close closes it
+	stream, _, err := dialer.DialContext(t.Context(), "wss://"+b.Addr().String()+"/activity/stream",
 		http.Header{"Origin": {at}, "Cookie": {cookies[0].Name + "=" + cookies[0].Value}})
 	if err != nil {
 		t.Fatal(err)
