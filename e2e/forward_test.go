@@ -25,11 +25,6 @@ import (
 	"github.com/midspan/midspan/internal/otlpclient"
 )
 
-const (
-	forwardRate = 500 // spans a second: Badger takes less than a thousand where much else goes on
-	forwardFor  = 35 * time.Second
-)
-
 // TestForward forwards to a real Jaeger that is stopped and started under load. Every span that the bridge has
 // accepted must be found there in the end, or, where it keeps them in memory, be one of those that it took before it
 // was stopped the last time. Then what is exported in Jaeger's JSON is compared with Jaeger's own.
@@ -37,18 +32,23 @@ func TestForward(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		onDisk bool
-	}{{"disk", true}, {"memory", false}} {
+		rate   int // spans a second: Badger takes less than a thousand where much else goes on
+	}{{"disk", true, 500}, {"memory", false, 2000}} {
 		t.Run(tt.name, func(t *testing.T) {
-			backend := newJaeger(t)
+			config := ""
 			if tt.onDisk {
-				backend.config = jaegerOnDisk(t)
+				config = jaegerOnDisk(t)
 			}
-			forwardUnderLoad(t, backend, tt.onDisk)
+			backend := newJaeger(t) // which must end before its folder does
+			if config != "" {
+				backend.config = config
+			}
+			forwardUnderLoad(t, backend, tt.onDisk, tt.rate)
 		})
 	}
 }
 
-func forwardUnderLoad(t *testing.T, backend *jaeger, onDisk bool) {
+func forwardUnderLoad(t *testing.T, backend *jaeger, onDisk bool, rate int) {
 	backend.start(t)
 	var addresses [3]string
 	for i := range addresses {
@@ -62,9 +62,11 @@ func forwardUnderLoad(t *testing.T, backend *jaeger, onDisk bool) {
 		"--otlp-grpc", addresses[1], "--otlp-http", addresses[2]), addresses[0])
 	var load loadgen.Result
 	done := make(chan error, 1)
+	ctx, enough := context.WithCancel(t.Context())
+	defer enough()
 	go func() {
 		var err error
-		load, err = loadgen.Run(t.Context(), loadgen.Config{Endpoint: otlpclient.Config{URL: "grpc://" + addresses[1]}, For: forwardFor, Rate: forwardRate})
+		load, err = loadgen.Run(ctx, loadgen.Config{Endpoint: otlpclient.Config{URL: "grpc://" + addresses[1]}, For: time.Hour, Rate: rate})
 		done <- err
 	}()
 	wait := func(d time.Duration) {
@@ -78,22 +80,29 @@ func forwardUnderLoad(t *testing.T, backend *jaeger, onDisk bool) {
 	backend.stop(t)
 	wait(10 * time.Second)
 	before := forwarding(t, midspan)
-	if before.State != "away" || before.LagSpans < 5*forwardRate || before.LagSeconds < 5 {
+	if before.State != "away" || before.LagSpans < 5*rate || before.LagSeconds < 5 {
 		t.Errorf("without Jaeger: %+v", before)
 	}
 	backend.start(t)
-	began, at := time.Now(), forwarding(t, midspan)
+	at := poll(t, func() (forwarded, error) { // it waits some seconds between two tries
+		now := forwarding(t, midspan)
+		if now.Sent == before.Sent {
+			return now, fmt.Errorf("Jaeger is back: %+v", now)
+		}
+		return now, nil
+	})
+	began := time.Now()
 	caught := poll(t, func() (forwarded, error) {
 		now := forwarding(t, midspan)
-		if now.LagSpans > 2*forwardRate {
+		if now.LagSpans > rate {
 			return now, fmt.Errorf("%v after its return Jaeger is behind: %+v", time.Since(began), now)
 		}
 		return now, nil
 	})
-	drained := float64(caught.Sent-at.Sent) / time.Since(began).Seconds()
-	t.Logf("%d spans behind, drained at %.0f spans/s while %d/s came in", at.LagSpans, drained, forwardRate)
+	drained := float64(caught.Sent-before.Sent) / time.Since(began).Seconds()
+	t.Logf("%d spans behind, drained at %.0f spans/s while %d/s came in", at.LagSpans, drained, rate)
 	// Badger's pace is not ours.
-	if !onDisk && at.LagSpans > 4*forwardRate && drained < 2*forwardRate {
+	if !onDisk && drained < 2*float64(rate) {
 		t.Errorf("a backlog of %d spans drains at %.0f/s, less than twice the rate of ingest", at.LagSpans, drained)
 	}
 	gone := 0     // spans that Jaeger took before it was stopped the last time
@@ -109,9 +118,11 @@ func forwardUnderLoad(t *testing.T, backend *jaeger, onDisk bool) {
 		})
 		backend.start(t)
 	}
+	wait(5 * time.Second)
 	if err := post(t.Context(), "http://"+addresses[2]+"/v1/traces", rich); err != nil { // what it was told of may be gone
 		t.Fatal(err)
 	}
+	enough()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}

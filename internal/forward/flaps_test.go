@@ -87,12 +87,6 @@ func (l *ledger) set(m mode) {
 	l.mode = m
 }
 
-func (l *ledger) missing() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.sent) - len(l.arrived)
-}
-
 // TestFlaps has a target go, come, refuse and forget its answers, in any order,
 // while spans come in, the forwarder dies, the log is opened again and trimmed:
 // each span arrives, as it was sent, and again only as far as is allowed.

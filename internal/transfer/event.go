@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/midspan/midspan/activity"
+	"github.com/midspan/midspan/internal/receiver"
 )
 
 // wireEvent is an event of an activity in JSON. Times are Unix nanoseconds as
@@ -312,6 +314,9 @@ func (d *decoder) event(id activity.ID, w *wireEvent) (e activity.Event, err err
 	if w.Dropped != nil {
 		e.Dropped = *w.Dropped
 	}
+	if tooDeep(&e) {
+		return e, fmt.Errorf("an attribute is nested deeper than %d levels", maxDepth)
+	}
 	if len(w.Resource) > 0 {
 		if e.Resource, err = d.resource(w.Resource); err != nil {
 			return e, fmt.Errorf("resource: %w", err)
@@ -325,6 +330,36 @@ func (d *decoder) event(id activity.ID, w *wireEvent) (e activity.Event, err err
 	return e, nil
 }
 
+// maxDepth is how deep arrays and maps of an attribute lie in each other at most:
+// more than any sender may.
+const maxDepth = receiver.MaxDepthLimit
+
+func tooDeep(e *activity.Event) bool {
+	deep := deeper(e.Attrs, maxDepth)
+	for i := range e.Links {
+		deep = deep || deeper(e.Links[i].Attrs, maxDepth)
+	}
+	for i := range e.SpanEvents {
+		deep = deep || deeper(e.SpanEvents[i].Attrs, maxDepth)
+	}
+	return deep
+}
+
+// deeper reports whether values lie deeper in each other than so many levels.
+func deeper(attrs []activity.Attr, levels int) bool {
+	return slices.ContainsFunc(attrs, func(a activity.Attr) bool { return valueDeeper(a.Value, levels) })
+}
+
+func valueDeeper(v activity.Value, levels int) bool {
+	switch v.Kind() {
+	case activity.KindSlice:
+		return levels == 0 || slices.ContainsFunc(v.Slice(), func(e activity.Value) bool { return valueDeeper(e, levels-1) })
+	case activity.KindMap:
+		return levels == 0 || deeper(v.Map(), levels-1)
+	}
+	return false
+}
+
 func (d *decoder) resource(b json.RawMessage) (*activity.Resource, error) {
 	if r := d.resources[string(b)]; r != nil {
 		return r, nil
@@ -335,6 +370,9 @@ func (d *decoder) resource(b json.RawMessage) (*activity.Resource, error) {
 	}
 	if len(d.resources) >= maxShared {
 		clear(d.resources)
+	}
+	if deeper(attrsOf(w.Attributes), maxDepth) {
+		return nil, fmt.Errorf("an attribute is nested deeper than %d levels", maxDepth)
 	}
 	r := &activity.Resource{Service: w.Service, Instance: w.Instance, SchemaURL: w.SchemaURL, Attrs: attrsOf(w.Attributes), Dropped: w.Dropped}
 	d.resources[string(b)] = r
@@ -351,6 +389,9 @@ func (d *decoder) scope(b json.RawMessage) (*activity.Scope, error) {
 	}
 	if len(d.scopes) >= maxShared {
 		clear(d.scopes)
+	}
+	if deeper(attrsOf(w.Attributes), maxDepth) {
+		return nil, fmt.Errorf("an attribute is nested deeper than %d levels", maxDepth)
 	}
 	s := &activity.Scope{Name: w.Name, Version: w.Version, SchemaURL: w.SchemaURL, Attrs: attrsOf(w.Attributes), Dropped: w.Dropped}
 	d.scopes[string(b)] = s
