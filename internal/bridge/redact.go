@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"errors"
 	"time"
 
 	"github.com/midspan/midspan/activity"
@@ -16,22 +15,13 @@ type cleanLeases struct {
 	redact *redact.Redactor
 }
 
-var errLeaseName = errors.New("the name of its lease holds too many secrets to be one")
-
 // Renewed implements receiver.Leases.
 func (l cleanLeases) Renewed(r *activity.Resource, ttl time.Duration, seq uint64, sentAt activity.Time) error {
-	if r = l.redact.Resource(r); r.Lease() == "" {
-		return errLeaseName
-	}
-	return l.Leases.Renewed(r, ttl, seq, sentAt)
+	return l.Leases.Renewed(l.redact.Resource(r), ttl, seq, sentAt)
 }
 
 // Ended implements receiver.Leases.
-func (l cleanLeases) Ended(r *activity.Resource) {
-	if r = l.redact.Resource(r); r.Lease() != "" {
-		l.Leases.Ended(r)
-	}
-}
+func (l cleanLeases) Ended(r *activity.Resource) { l.Leases.Ended(l.redact.Resource(r)) }
 
 // Seen implements receiver.Leases.
 func (l cleanLeases) Seen(r *activity.Resource) { l.Leases.Seen(l.redact.Resource(r)) }

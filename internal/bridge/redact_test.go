@@ -317,15 +317,3 @@ func TestCanaries(t *testing.T) {
 		}
 	})
 }
-
-// The name of a lease is kept apart from no name at all.
-func TestLeaseOfSecrets(t *testing.T) {
-	b := serve(t, Config{Redact: &redact.Config{}})
-	resource := text(activity.KeyLeaseID, strings.Repeat("pwd=x ", 20))
-	resp := do(t, b.client, http.MethodPost, "http://"+b.HTTPAddr().String()+"/v1/logs", records(resource, `{"eventName":"midspan.lease.renewed"}`))
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil || !strings.Contains(string(answer), errLeaseName.Error()) {
-		t.Errorf("%s %v", answer, err)
-	}
-}

@@ -329,6 +329,25 @@ func TestManyShared(t *testing.T) {
 	}
 }
 
+// TestLease holds that leases are told apart whatever their names look like.
+func TestLease(t *testing.T) {
+	for _, cfg := range []Config{{}, {Remove: true}, {Remove: true, Deny: []string{activity.KeyLeaseID}}} {
+		r := newRedactor(t, cfg)
+		seen := map[string]bool{}
+		for _, id := range []string{strings.Repeat("pwd=x ", activity.MaxLeaseID/6), "ghp_0123456789abcdefghij0123456789abcdef", "ghp_0123456789abcdefghij0123456789abcdeg"} {
+			got := r.Resource(activity.NewResource([]activity.Attr{{Key: activity.KeyLeaseID, Value: str(id)}}, "")).Lease()
+			if !isReplacement(got) || seen[got] {
+				t.Errorf("%+v: %s became %q", cfg, id, got)
+			}
+			seen[got] = true
+		}
+		const id = "9f86d081884c7d659a2feaa0c55ad015"
+		if got := r.Resource(activity.NewResource([]activity.Attr{{Key: activity.KeyLeaseID, Value: str(id)}}, "")).Lease(); cfg.Deny == nil && got != id {
+			t.Errorf("%s became %q", id, got)
+		}
+	}
+}
+
 // TestResource holds that a resource's own fields follow its attributes.
 func TestResource(t *testing.T) {
 	r := newRedactor(t, Config{Deny: []string{"service.name"}, Remove: true})
