@@ -129,7 +129,7 @@ var rooms = []room{
 		rooms: []string{"activity", "index", "api", "dashboard", "internal/receiver", "internal/liveness", "internal/eventlog", "internal/history", "internal/forward", "internal/redact", "internal/otlpclient"},
 		// OpenTelemetry's for the bridge's own traces and metrics.
 		libraries: []string{
-			"google.golang.org/grpc", "google.golang.org/protobuf", "go.opentelemetry.io/otel", "go.opentelemetry.io/proto/otlp",
+			"google.golang.org/grpc", "google.golang.org/protobuf", "go.opentelemetry.io/otel", "go.opentelemetry.io/proto/otlp", "github.com/prometheus/client_golang",
 			"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp",
 		},
 		never: []string{module + "/processor", "github.com/spf13/cobra"},

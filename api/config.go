@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/midspan/midspan/activity"
@@ -149,6 +150,9 @@ type Config struct {
 	Processes func() []activity.Process
 	// Instruments registers further metrics, for /metrics. It may be nil.
 	Instruments func(metric.Meter) error
+	// Collectors are told of in /metrics, too, such as the Go runtime's. A program
+	// that has metrics of its own tells of that there.
+	Collectors []prometheus.Collector
 	// Lease is how long a process is taken for alive after its last sign of
 	// life, told in a stream's hello; 0 means that there are no leases.
 	Lease time.Duration

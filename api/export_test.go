@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -311,6 +312,7 @@ func TestMetrics(t *testing.T) {
 	prometheus.MustRegister(theirs)
 	defer prometheus.Unregister(theirs)
 	w := newWorld(t, func(c *Config, _ *index.Config) {
+		c.Collectors = []prometheus.Collector{collectors.NewGoCollector()}
 		c.Export = func() ExportStats { return ExportStats{Dropped: 3} }
 		c.Bridge = func() BridgeStats { return BridgeStats{Endpoint: "http://localhost:4318", Connected: true, Dropped: 4} }
 	})

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/otel/attribute"
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
@@ -31,8 +30,11 @@ type metrics struct {
 
 func newMetrics(a *API) (*metrics, error) {
 	registry := prometheus.NewRegistry()
-	// Under the names that dashboards of any Go program look for.
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, c := range a.cfg.Collectors {
+		if err := registry.Register(c); err != nil {
+			return nil, err
+		}
+	}
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry))
 	if err != nil {
 		return nil, err

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"google.golang.org/grpc"
 
 	"github.com/midspan/midspan/activity"
@@ -166,6 +168,8 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 		Reader: b.store.index, Moments: b.store.index, Ready: b.store.health, Ack: b.store.Level().String(), Listen: cfg.Listen, AllowHosts: cfg.AllowHosts, Keys: cfg.Keys, Insecure: cfg.Insecure,
 		JaegerURL: cfg.JaegerURL, Dashboard: dashboard.Handler(), Service: "midspan", Version: cfg.Version, Logger: cfg.Logger,
 		Lease: activity.DefaultLeaseTTL, Processes: func() []activity.Process { return b.leases.Processes(100) }, Forwarding: b.forwarding, Instruments: b.instruments,
+		// Under the names that dashboards of any Go program look for.
+		Collectors: []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
 		MaxStreams: at.api.MaxStreams, MaxReplays: at.api.MaxReplays, MaxExports: at.api.MaxExports, MaxSessions: at.api.MaxSessions, RingEvents: at.api.RingEvents, RingBytes: at.api.RingBytes,
 	}); err != nil {
 		return nil, err
