@@ -340,6 +340,26 @@ func rowKey(s activity.Sort, seg *segment, i int) (int64, bool) {
 // once more or, when it was open at the start, as it is then. It stops at fn's
 // first error and returns it. No lock is held while fn runs.
 func (x *Index) Scan(ctx context.Context, f *activity.Filter, fn func(*activity.Activity) error) error {
+	return x.scan(ctx, f, func(a *activity.Activity, _ []activity.Event) error { return fn(a) })
+}
+
+// ScanEvents is Scan, with the events of each activity in canonical order. They
+// share their attributes with it: fn may change neither.
+func (x *Index) ScanEvents(ctx context.Context, f *activity.Filter, fn func(*activity.Activity, []activity.Event) error) error {
+	return x.scan(ctx, f, func(a *activity.Activity, events []activity.Event) error {
+		if events != nil {
+			return fn(a, events)
+		}
+		histories, err := x.Histories(ctx, []activity.ID{a.ID}) // of an open one
+		if err != nil {
+			return err
+		}
+		return fn(a, histories[0])
+	})
+}
+
+// scan calls fn with activities and, where they are at hand, their events.
+func (x *Index) scan(ctx context.Context, f *activity.Filter, fn func(*activity.Activity, []activity.Event) error) error {
 	x.beforeRead()
 	var v view
 	var open []activity.ID
@@ -365,7 +385,7 @@ func (x *Index) Scan(ctx context.Context, f *activity.Filter, fn func(*activity.
 				a.Agent = own
 				l.dress(a, v.now)
 			}); err == nil {
-				err = fn(a)
+				err = fn(a, events)
 			}
 			return err == nil
 		}); err == nil {
@@ -382,7 +402,7 @@ func (x *Index) Scan(ctx context.Context, f *activity.Filter, fn func(*activity.
 			return err
 		}
 		for _, a := range found {
-			if err := fn(a); err != nil {
+			if err := fn(a, nil); err != nil {
 				return err
 			}
 		}

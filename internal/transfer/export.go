@@ -22,10 +22,6 @@ const (
 	Chrome Format = "chrome"
 )
 
-// atATime is how many activities are looked at together. The events of each are
-// at most 1 MiB.
-const atATime = 64
-
 // Export writes all that a filter selects, and returns how many activities that
 // were. Nothing may be written to x meanwhile. Memory does not grow with what is
 // written but, for Jaeger and Chrome, by some bytes for each trace and by the
@@ -50,39 +46,6 @@ func Export(ctx context.Context, w io.Writer, x *index.Index, f *activity.Filter
 	return n, err
 }
 
-// each calls fn with every activity and its events: the finished ones in the
-// order of their end, then the open ones.
-func each(ctx context.Context, x *index.Index, f *activity.Filter, fn func(*activity.Activity, []activity.Event) error) error {
-	held := make([]*activity.Activity, 0, atATime)
-	ids := make([]activity.ID, 0, atATime)
-	flush := func() error {
-		ids = ids[:0]
-		for _, a := range held {
-			ids = append(ids, a.ID)
-		}
-		histories, err := x.Histories(ctx, ids)
-		if err != nil {
-			return err
-		}
-		for i, a := range held {
-			if err := fn(a, histories[i]); err != nil {
-				return err
-			}
-		}
-		held = held[:0]
-		return nil
-	}
-	if err := x.Scan(ctx, f, func(a *activity.Activity) error {
-		if held = append(held, a); len(held) < atATime {
-			return nil
-		}
-		return flush()
-	}); err != nil {
-		return err
-	}
-	return flush()
-}
-
 // line is an activity in NDJSON. What it is as of now is for whoever reads it;
 // it is imported from its events.
 type line struct {
@@ -95,7 +58,7 @@ func exportNDJSON(ctx context.Context, w io.Writer, x *index.Index, f *activity.
 	var enc encoder
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
-	err = each(ctx, x, f, func(a *activity.Activity, events []activity.Event) error {
+	err = x.ScanEvents(ctx, f, func(a *activity.Activity, events []activity.Event) error {
 		l := line{TextID: a.ID.String(), Activity: a, Events: make([]*wireEvent, len(events))}
 		for i := range events {
 			if l.Events[i], err = enc.event(&events[i]); err != nil {

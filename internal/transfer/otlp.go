@@ -114,7 +114,7 @@ type otlpWriter struct {
 func exportOTLP(ctx context.Context, w io.Writer, x *index.Index, f *activity.Filter) (n int, err error) {
 	o := &otlpWriter{out: json.NewEncoder(w)}
 	o.out.SetEscapeHTML(false)
-	err = each(ctx, x, f, func(a *activity.Activity, events []activity.Event) error {
+	err = x.ScanEvents(ctx, f, func(a *activity.Activity, events []activity.Event) error {
 		n++
 		if len(events) != 1 || !whole(&events[0]) {
 			return o.history(a, events)

@@ -237,7 +237,7 @@ func holds(t *testing.T, folder string) map[activity.ID]held {
 	t.Helper()
 	all := make(map[activity.ID]held)
 	if err := View(t.Context(), folder, func(x *index.Index) error {
-		return each(t.Context(), x, &activity.Filter{}, func(a *activity.Activity, events []activity.Event) error {
+		return x.ScanEvents(t.Context(), &activity.Filter{}, func(a *activity.Activity, events []activity.Event) error {
 			for i := range events {
 				events[i].Seq, events[i].ReceivedAt = 0, 0
 			}
