@@ -18,7 +18,7 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultBatchSpans = 512
+	DefaultBatchSpans = 2048
 	// MaxBatchSpans is the most that Config.BatchSpans may be.
 	MaxBatchSpans = 8192
 )

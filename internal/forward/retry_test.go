@@ -130,6 +130,43 @@ func TestLinger(t *testing.T) {
 	})
 }
 
+// partLog returns fewer events than are asked for, as logs do that take no batch
+// apart.
+type partLog struct{ *testLog }
+
+func (l partLog) Read(ctx context.Context, after uint64, limit int) ([]activity.Event, error) {
+	return l.testLog.Read(ctx, after, min(limit, 500))
+}
+
+// A backlog is read without a pause: nobody waits for more spans to fill a
+// request while the log has them.
+func TestBacklogIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, m := partLog{newLog(eventlog.Disk)}, newMaker(23)
+		m.short = true
+		c := &fakeClient{t: t}
+		prepared, err := New(t.Context(), Config{Log: log, Targets: []Target{{URL: "http://fake"}}}) // the target is known before the first span
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = prepared.Stop(t.Context())
+		receive(t, log, m.request(5000), m.request(5000))
+		began := time.Now()
+		f := startFake(t, Config{Log: log}, c)
+		for seq := uint64(0); seq < 10_000; seq, _ = f.Floor() {
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			if time.Since(began) > time.Minute {
+				t.Fatalf("the cursor is at %d", seq)
+			}
+		}
+		if took := time.Since(began); took > 2*linger {
+			t.Errorf("10,000 spans took %s of waiting", took)
+		}
+		_ = f.Stop(t.Context())
+	})
+}
+
 // The log's own troubles are waited for.
 func TestLogUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -122,7 +122,9 @@ func (s *stream) read(ctx context.Context, send func(*request) bool) {
 			}
 			continue
 		}
-		more := len(events) == readEvents
+		// A log often returns fewer than were asked for.
+		_, last := log.Bounds()
+		more := len(events) > 0 && events[len(events)-1].Seq < last
 		due := time.Hour
 		if n := s.old(events); n < len(events) {
 			due = time.Until(events[n].ReceivedAt.Time().Add(s.behind))
