@@ -182,10 +182,10 @@ func TestChart(t *testing.T) {
 func TestChartValues(t *testing.T) {
 	egress := []any{map[string]any{"to": []any{map[string]any{"podSelector": map[string]any{}}}}}
 	for _, tt := range []struct {
-		name   string
-		values values
-		want   string // in the error, or in the settings
-		fails  bool
+		name  string
+		with  values
+		want  string // in the error, or in the settings
+		fails bool
 	}{
 		{"no token", nil, "auth", true},
 		{"insecure", values{"auth": values{"insecure": true}}, "insecure: true", false},
@@ -194,10 +194,11 @@ func TestChartValues(t *testing.T) {
 		{"forward to nobody", values{"auth": withTokens["auth"], "config": values{"forward": []any{"grpc://jaeger:4317"}}}, "networkPolicy.egress", true},
 		{"the chart's own", values{"auth": withTokens["auth"], "config": values{"listen": "0.0.0.0:1"}}, "propertyName 'listen'", true},
 		{"unknown value", values{"auth": withTokens["auth"], "replicas": 3}, "replicas", true},
+		{"TLS", values{"auth": withTokens["auth"], "tls": values{"existingSecret": "cert"}}, `otlp-tls-key: "/etc/midspan-tls/tls.key"`, false},
 		{"wrong size", values{"auth": withTokens["auth"], "persistence": values{"size": "20"}}, "persistence", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := template("a-release", "default", tt.values)
+			r, err := template("a-release", "default", tt.with)
 			if (err != nil) != tt.fails {
 				t.Fatalf("%v", err)
 			}
@@ -207,6 +208,16 @@ func TestChartValues(t *testing.T) {
 			}
 			if !strings.Contains(got, tt.want) {
 				t.Errorf("%q is not in %s", tt.want, got)
+			}
+			if err != nil {
+				return
+			}
+			scheme := core.URISchemeHTTP
+			if tt.with["tls"] != nil {
+				scheme = core.URISchemeHTTPS
+			}
+			if got := r.StatefulSet.Spec.Template.Spec.Containers[0].ReadinessProbe.HTTPGet.Scheme; got != scheme {
+				t.Errorf("it is probed by %s", got)
 			}
 		})
 	}
