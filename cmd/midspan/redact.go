@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"github.com/midspan/midspan/internal/redact"
 )
 
@@ -25,6 +27,16 @@ type redactFlags struct {
 	allow, deny, keep []string
 	patterns          []string
 	keyFile           string
+}
+
+// declare adds the flags, with the default of --redact.
+func (f *redactFlags) declare(flags *pflag.FlagSet, mode string) {
+	flags.StringVar(&f.mode, "redact", mode, "what becomes of secrets before anything is kept or shown: hash or remove replaces them, off leaves them")
+	flags.StringSliceVar(&f.allow, "redact-allow", nil, "take out every attribute but those with these `keys`, such as http.*,order.id")
+	flags.StringSliceVar(&f.deny, "redact-deny", nil, "take out what these `keys` hold too, such as *.email,iban")
+	flags.StringSliceVar(&f.keep, "redact-keep", nil, "leave what these `keys` hold, whatever it looks like")
+	flags.StringArrayVar(&f.patterns, "redact-pattern", nil, "take out what a regular expression finds, as `name=expression`, or its first group; may be repeated")
+	flags.StringVar(&f.keyFile, "redact-key-file", "", "key the hashes by this `file`, for the same ones after a restart and in every bridge; a random key without it")
 }
 
 // config returns what is a secret, or nil when none is taken out.

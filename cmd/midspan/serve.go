@@ -107,12 +107,7 @@ Environment, for what no file should hold:
 	}
 	flags.StringArrayVar(&f.forward, "forward", nil, "send finished spans on to the OTLP endpoint at this `URL`, by gRPC with port 4317 or grpc://, else by HTTP; may be repeated")
 	flags.DurationVar(&f.lostAfter, "forward-lost-after", 0, "forward an activity that was LOST for so long, as a span that failed; a late end would then show twice")
-	flags.StringVar(&f.redact.mode, "redact", redactHash, "what becomes of secrets before anything is kept or shown: hash or remove replaces them, off leaves them")
-	flags.StringSliceVar(&f.redact.allow, "redact-allow", nil, "take out every attribute but those with these `keys`, such as http.*,order.id")
-	flags.StringSliceVar(&f.redact.deny, "redact-deny", nil, "take out what these `keys` hold too, such as *.email,iban")
-	flags.StringSliceVar(&f.redact.keep, "redact-keep", nil, "leave what these `keys` hold, whatever it looks like")
-	flags.StringArrayVar(&f.redact.patterns, "redact-pattern", nil, "take out what a regular expression finds, as `name=expression`, or its first group; may be repeated")
-	flags.StringVar(&f.redact.keyFile, "redact-key-file", "", "key the hashes by this `file`, for the same ones after a restart and in every bridge; a random key without it")
+	f.redact.declare(flags, redactHash)
 	flags.StringVar(&f.selfOTLP, "self-otlp-endpoint", "", "send traces of the bridge itself to the OTLP endpoint at this `URL`, which must be another's")
 	flags.StringVar(&f.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "least `level` that is logged: debug, info, warn or error")

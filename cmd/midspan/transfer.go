@@ -17,6 +17,7 @@ import (
 	"github.com/midspan/midspan/activity"
 	"github.com/midspan/midspan/api"
 	"github.com/midspan/midspan/index"
+	"github.com/midspan/midspan/internal/redact"
 	"github.com/midspan/midspan/internal/transfer"
 )
 
@@ -66,7 +67,8 @@ Formats:
 }
 
 func newImport() *cobra.Command {
-	return &cobra.Command{
+	var f redactFlags
+	cmd := &cobra.Command{
 		Use:   "import FOLDER [FILE]...",
 		Short: "Take exported activities into a folder of midspan serve --data",
 		Long: `Take files of midspan export into a folder of midspan serve --data, which is made if
@@ -74,7 +76,10 @@ it is not there and must not be in use: NDJSON and OTLP, packed by gzip or not, 
 what the Collector's file exporter writes as JSON. Without a file, or for -, the
 standard input is read.
 
-To import a file again changes nothing. At the first thing that is wrong the import
+Secrets are taken out as midspan serve does; --redact off restores a folder that was
+kept with them.
+
+To import a file again changes nothing (with --redact hash under one key). At the first thing that is wrong the import
 ends and names its line; what stands before it has been taken then.
 
 ` + exitCodes,
@@ -87,9 +92,11 @@ ends and names its line; what stands before it has been taken then.
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runImport(cmd.Context(), folderOf(args[0]), args[1:], cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return runImport(cmd.Context(), folderOf(args[0]), args[1:], &f, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	f.declare(cmd.Flags(), redactRemove)
+	return cmd
 }
 
 // filter returns what the flags select, as of now.
@@ -204,24 +211,36 @@ func (f *newFile) finish(whole bool) error {
 	return errors.Join(err, os.Remove(f.file.Name()))
 }
 
-func runImport(ctx context.Context, folder string, files []string, stdin io.Reader, stdout, stderr io.Writer) error {
+func runImport(ctx context.Context, folder string, files []string, f *redactFlags, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(files) == 0 {
 		files = []string{"-"}
+	}
+	secrets, err := f.config()
+	if err != nil {
+		return err
+	}
+	var clean func([]activity.Event)
+	if secrets != nil {
+		r, err := redact.New(*secrets)
+		if err != nil {
+			return err
+		}
+		clean = r.Events
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, nil))
 	total := 0
 	for _, name := range files {
-		n, err := importFile(ctx, folder, name, stdin, logger)
+		n, err := importFile(ctx, folder, name, stdin, clean, logger)
 		total += n
 		if err != nil {
 			return fmt.Errorf("import %s: %w", name, err)
 		}
 	}
-	_, err := fmt.Fprintf(stdout, "%d events imported\n", total)
+	_, err = fmt.Fprintf(stdout, "%d events imported\n", total)
 	return err
 }
 
-func importFile(ctx context.Context, folder, name string, stdin io.Reader, logger *slog.Logger) (int, error) {
+func importFile(ctx context.Context, folder, name string, stdin io.Reader, clean func([]activity.Event), logger *slog.Logger) (int, error) {
 	from := stdin
 	if name != "-" {
 		file, err := os.Open(name)
@@ -240,6 +259,6 @@ func importFile(ctx context.Context, folder, name string, stdin io.Reader, logge
 		}
 		from = zip
 	}
-	r, err := transfer.ImportFolder(ctx, folder, from, logger)
+	r, err := transfer.ImportFolder(ctx, folder, from, clean, logger)
 	return r.Events, err
 }

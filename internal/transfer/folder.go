@@ -39,8 +39,9 @@ func View(ctx context.Context, folder string, fn func(*index.Index) error) error
 }
 
 // ImportFolder imports files into a folder, which is made if it is not there. It
-// refuses a folder that is in use, with sqlite.ErrInUse.
-func ImportFolder(ctx context.Context, folder string, r io.Reader, logger *slog.Logger) (_ Result, err error) {
+// refuses a folder that is in use, with sqlite.ErrInUse. Redact, which may be nil,
+// takes the secrets out of events, in place, before they are written.
+func ImportFolder(ctx context.Context, folder string, r io.Reader, redact func([]activity.Event), logger *slog.Logger) (_ Result, err error) {
 	var x *index.Index
 	log, err := sqlite.Open(ctx, sqlite.Config{Folder: folder, Level: eventlog.Disk, Logger: logger, Apply: func(events []activity.Event) { x.Apply(events) }})
 	if err != nil {
@@ -60,7 +61,7 @@ func ImportFolder(ctx context.Context, folder string, r io.Reader, logger *slog.
 		Store: store, Log: log, Index: x, Logger: logger,
 		Keep: func(context.Context) (uint64, error) { return 0, nil }, // all of it: which targets still need it, midspan serve knows
 	}, checkpoint)
-	result, err := Import(ctx, r, fresh{log, x})
+	result, err := Import(ctx, r, fresh{log, x, redact})
 	if stopped := keeper.Stop(context.WithoutCancel(ctx)); stopped != nil {
 		err = errors.Join(err, fmt.Errorf("what was imported is in the log, but not in the history yet: %w", stopped))
 	}
@@ -70,10 +71,14 @@ func ImportFolder(ctx context.Context, folder string, r io.Reader, logger *slog.
 // fresh is a log that takes only what is new to its index.
 type fresh struct {
 	eventlog.Log
-	index *index.Index
+	index  *index.Index
+	redact func([]activity.Event)
 }
 
 func (l fresh) Append(ctx context.Context, events []activity.Event) error {
+	if l.redact != nil {
+		l.redact(events)
+	}
 	if events = l.index.Unseen(ctx, events); len(events) == 0 {
 		return nil
 	}

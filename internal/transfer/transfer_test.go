@@ -325,7 +325,7 @@ func TestRoundTrip(t *testing.T) {
 			}
 			to := t.TempDir()
 			for range 2 {
-				if _, err := ImportFolder(t.Context(), to, strings.NewReader(text), quiet); err != nil {
+				if _, err := ImportFolder(t.Context(), to, strings.NewReader(text), nil, quiet); err != nil {
 					t.Fatal(err)
 				}
 				same(t, want, holds(t, to))
@@ -395,7 +395,7 @@ func TestImportErrors(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			folder := t.TempDir()
-			_, err := ImportFolder(t.Context(), folder, strings.NewReader(tt.file), quiet)
+			_, err := ImportFolder(t.Context(), folder, strings.NewReader(tt.file), nil, quiet)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("%v", err)
 			}
@@ -415,7 +415,7 @@ func TestImportLayout(t *testing.T) {
 {"traceId":"00000000000000000000000000000001","spanId":"000000000000000%d","name":"a } \" {","startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}`, n)
 	}
 	folder := t.TempDir()
-	r, err := ImportFolder(t.Context(), folder, strings.NewReader("\r\n "+span(1)+span(2)+"\n\n"+span(3)), quiet)
+	r, err := ImportFolder(t.Context(), folder, strings.NewReader("\r\n "+span(1)+span(2)+"\n\n"+span(3)), nil, quiet)
 	if err != nil || r.Requests != 3 || r.Events != 3 {
 		t.Errorf("%+v %v", r, err)
 	}
@@ -431,7 +431,7 @@ func TestInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	if _, err := ImportFolder(t.Context(), folder, strings.NewReader(""), quiet); !errors.Is(err, sqlite.ErrInUse) {
+	if _, err := ImportFolder(t.Context(), folder, strings.NewReader(""), nil, quiet); !errors.Is(err, sqlite.ErrInUse) {
 		t.Errorf("import: %v", err)
 	}
 	if err := View(t.Context(), folder, func(*index.Index) error { return nil }); !errors.Is(err, sqlite.ErrInUse) {
