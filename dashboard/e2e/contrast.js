@@ -96,7 +96,7 @@ async function measure([png, list]) {
  * on its way when the page froze may still move its text: then the picture is not of the runs, and is taken again.
  */
 export async function faint(page, least = 4.5) {
-  const places = (list) => JSON.stringify(list.map(({ color, ...place }) => place));
+  const places = (list) => JSON.stringify(list.map((run) => ({ ...run, color: null })));
   for (let attempt = 1; ; attempt++) {
     const list = await page.evaluate(runs);
     await page.evaluate(hide);

@@ -107,11 +107,11 @@ test(
     await tell('started', text('activity.name', 'ship the order'));
     await tell('updated', text('activity.description.current', 'packing'));
     const packing = Date.now() + 250;
-    await sleep(2_500);
+    await sleep(1_500);
     await tell('updated', text('activity.description.current', 'loading'));
     await bridge.kill();
     await bridge.start();
-    await sleep(1_500);
+    await sleep(1_000);
     const span = {
       ...ids,
       name: 'ship the order',

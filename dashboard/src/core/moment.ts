@@ -143,8 +143,8 @@ export function moment(
     notIndexed: 0,
     exportEndpoint: null,
     exportDropped: 0,
-    forwarding: [],
-    processes: [],
+    forwarding: null,
+    processes: null,
   };
   if (counted !== null) {
     stats.total = Math.max(stats.total, counted.all.total);
