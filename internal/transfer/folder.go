@@ -82,5 +82,18 @@ func (l fresh) Append(ctx context.Context, events []activity.Event) error {
 	if events = l.index.Unseen(ctx, events); len(events) == 0 {
 		return nil
 	}
-	return l.Log.Append(ctx, events)
+	return l.parts(ctx, events)
+}
+
+// parts appends events in as many batches as they need.
+func (l fresh) parts(ctx context.Context, events []activity.Event) error {
+	err := l.Log.Append(ctx, events)
+	if !errors.Is(err, eventlog.ErrTooLarge) || len(events) == 1 {
+		return err
+	}
+	half := len(events) / 2
+	if err := l.parts(ctx, events[:half]); err != nil {
+		return err
+	}
+	return l.parts(ctx, events[half:])
 }

@@ -424,6 +424,24 @@ func TestImportLayout(t *testing.T) {
 	}
 }
 
+// What is more than one batch of the log takes several.
+func TestImportLarge(t *testing.T) {
+	var file strings.Builder
+	long := strings.Repeat("x", 1<<20)
+	for n := range 40 {
+		fmt.Fprintf(&file, `{"activity_id":"00000000000000000000000000000001-%016x","events":[{"event":"started","at":"5","attributes":[{"key":"a","value":{"stringValue":%q}}]}]}`, n+1, long)
+	}
+	folder := t.TempDir()
+	r, err := ImportFolder(t.Context(), folder, strings.NewReader(file.String()), quiet)
+	if err != nil || r.Events != 40 || len(holds(t, folder)) != 40 {
+		t.Errorf("%+v %v", r, err)
+	}
+	_, err = ImportFolder(t.Context(), folder, strings.NewReader(`{"activity_id":"`+strings.Repeat("x", maxObject)+`"}`), quiet)
+	if err == nil || !strings.Contains(err.Error(), "line 1: the object is larger than 64 MiB") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestInUse(t *testing.T) {
 	folder := keep(t, []activity.Event{newMaker(1).final(activity.ID{Trace: activity.TraceID{1}, Span: activity.SpanID{1}})})
 	log, err := sqlite.Open(t.Context(), sqlite.Config{Folder: folder, Logger: quiet})
