@@ -55,7 +55,7 @@ e2e: build jaeger chromium $(NODE_MODULES) $(GOTESTSUM) ## Run the built binary 
 	go run ./e2e/withdemo -bin bin/midspan -- npm --prefix dashboard run e2e
 	go run ./e2e/withload -- npm --prefix dashboard run load
 	MIDSPAN_BIN=$(CURDIR)/bin/midspan MIDSPAN_JAEGER=$(JAEGER) \
-		$(GOTESTSUM) --format standard-verbose -- -tags e2e -count 1 -timeout 15m ./e2e/...
+		$(GOTESTSUM) --format standard-verbose -- -tags e2e -count 1 -timeout 20m ./e2e/...
 
 .PHONY: lint
 lint: $(LINT) $(NODE_MODULES) ## Lint Go and the dashboard
