@@ -22,7 +22,9 @@ import (
 type fakeClient struct {
 	t    testing.TB
 	send func(*exportRequest) error
-	got  []*exportRequest
+
+	mu  sync.Mutex // guards what follows while requests are under way
+	got []*exportRequest
 }
 
 func (c *fakeClient) Close() error { return nil }
@@ -37,6 +39,8 @@ func (c *fakeClient) Send(_ context.Context, request []byte) (otlpclient.Result,
 			return otlpclient.Result{}, err
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.got = append(c.got, r)
 	return otlpclient.Result{}, nil
 }

@@ -65,6 +65,7 @@ func TestCheck(t *testing.T) {
 // Each kind of damage is found and named, and advice is given.
 func TestCheckFindsDamage(t *testing.T) {
 	const cut = "X'00112233445566'"
+	whole := kept(t)
 	for _, tt := range []struct {
 		name, damage string
 		want         string
@@ -85,7 +86,10 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"parts of another segment", "UPDATE part SET data = (SELECT data FROM part WHERE id = 4096 * 8 + 2) WHERE id = 2", "segment 0 of the history"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			folder := kept(t)
+			folder := t.TempDir()
+			if err := os.CopyFS(folder, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
 			db, err := sql.Open("sqlite", filepath.Join(folder, "midspan.db"))
 			if err != nil {
 				t.Fatal(err)

@@ -30,36 +30,69 @@ type traceFile interface {
 	end(w io.Writer) error
 }
 
-func exportTraces(ctx context.Context, w io.Writer, x *index.Index, f *activity.Filter, file traceFile) (n int, err error) {
-	counts := make(map[activity.TraceID]int32)
-	if err := x.Scan(ctx, f, func(a *activity.Activity) error {
-		counts[a.ID.Trace]++
-		switch {
-		case len(counts) > maxTraces:
-			return fmt.Errorf("more than %d traces are selected, which is more than one file takes: select fewer by --from and --to", maxTraces)
-		case counts[a.ID.Trace] > maxTraceSpans:
+// traceSpan is what is known of a trace after the first look.
+type traceSpan struct {
+	id    activity.TraceID
+	spans int
+	// The first end, or last sign of life, and the last planning: who selects what
+	// lies between selects all of it.
+	since, until activity.Time
+}
+
+// findTraces returns the traces of what is selected, in the order of their first
+// end, in which segments of the history hold them too.
+func findTraces(ctx context.Context, x *index.Index, f *activity.Filter) ([]traceSpan, error) {
+	var traces []traceSpan
+	places := make(map[activity.TraceID]int32)
+	err := x.Scan(ctx, f, func(a *activity.Activity) error {
+		since := cmp.Or(a.EndedAt, a.PlannedAt)
+		at, ok := places[a.ID.Trace]
+		if !ok {
+			if len(traces) == maxTraces {
+				return fmt.Errorf("more than %d traces are selected, which is more than one file takes: select fewer by --from and --to", maxTraces)
+			}
+			at = int32(len(traces))
+			places[a.ID.Trace] = at
+			traces = append(traces, traceSpan{a.ID.Trace, 0, since, a.PlannedAt})
+		}
+		t := &traces[at]
+		t.since, t.until = min(t.since, since), max(t.until, a.PlannedAt)
+		if t.spans++; t.spans > maxTraceSpans {
 			return fmt.Errorf("trace %s has more than %d spans, which is more than one file takes", a.ID.Trace, maxTraceSpans)
 		}
 		return nil
-	}); err != nil {
+	})
+	slices.SortFunc(traces, func(a, b traceSpan) int {
+		return cmp.Or(cmp.Compare(a.since, b.since), bytes.Compare(a.id[:], b.id[:]))
+	})
+	return traces, err
+}
+
+func exportTraces(ctx context.Context, w io.Writer, x *index.Index, f *activity.Filter, file traceFile) (n int, err error) {
+	found, err := findTraces(ctx, x, f)
+	if err != nil {
 		return 0, err
 	}
-	ids := make([]activity.TraceID, 0, len(counts))
-	for id := range counts {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, func(a, b activity.TraceID) int { return bytes.Compare(a[:], b[:]) })
 	if err := file.begin(w); err != nil {
 		return 0, err
 	}
-	for len(ids) > 0 {
-		some, spans := 0, int32(0)
-		for some < min(len(ids), tracesAtATime) && (some == 0 || spans+counts[ids[some]] <= spansAtATime) {
-			spans += counts[ids[some]]
+	for len(found) > 0 {
+		some, spans := 0, 0
+		part := *f
+		part.Traces = nil
+		since, until := found[0].since, found[0].until
+		for some < min(len(found), tracesAtATime) && (some == 0 || spans+found[some].spans <= spansAtATime) {
+			t := &found[some]
+			spans += t.spans
+			part.Traces = append(part.Traces, t.id)
+			since, until = min(since, t.since), max(until, t.until)
 			some++
 		}
-		part := *f
-		part.Traces = ids[:some]
+		// Narrower than what is asked for, so that few segments are looked at.
+		part.Since = max(f.Since, since)
+		if f.Until == 0 || until < f.Until {
+			part.Until = until
+		}
 		traces := make(map[activity.TraceID][]*activity.Activity, some)
 		if err := x.Scan(ctx, &part, func(a *activity.Activity) error {
 			traces[a.ID.Trace] = append(traces[a.ID.Trace], a)
@@ -67,7 +100,7 @@ func exportTraces(ctx context.Context, w io.Writer, x *index.Index, f *activity.
 		}); err != nil {
 			return n, err
 		}
-		for _, id := range ids[:some] {
+		for _, id := range part.Traces {
 			spans := traces[id]
 			if len(spans) == 0 {
 				continue // no more selected: time goes on
@@ -80,7 +113,7 @@ func exportTraces(ctx context.Context, w io.Writer, x *index.Index, f *activity.
 			}
 			n += len(spans)
 		}
-		ids = ids[some:]
+		found = found[some:]
 	}
 	return n, file.end(w)
 }

@@ -146,3 +146,38 @@ func TestChrome(t *testing.T) {
 		}
 	}
 }
+
+// Traces whose spans end far from each other are whole, whatever else is read
+// with them.
+func TestTracesAreWhole(t *testing.T) {
+	m := newMaker(6)
+	var events []activity.Event
+	const traces, each = 700, 5
+	for n := range each {
+		for k := range traces {
+			e := m.final(activity.ID{Trace: activity.TraceID{1, byte(k >> 8), byte(k)}, Span: activity.SpanID{byte(n + 1)}})
+			if k%7 == 0 && n == each-1 { // open, lost
+				e.EndTime, e.Kind = 0, pick(m, activity.EventStarted, activity.EventLost)
+			}
+			events = append(events, e)
+		}
+	}
+	text, n := export(t, keep(t, events), activity.Filter{}, Jaeger)
+	var file struct {
+		Data []struct {
+			TraceID string `json:"traceID"`
+			Spans   []any  `json:"spans"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal([]byte(text), &file); err != nil {
+		t.Fatal(err)
+	}
+	if n != traces*each || len(file.Data) != traces {
+		t.Errorf("%d spans, %d traces", n, len(file.Data))
+	}
+	for _, trace := range file.Data {
+		if len(trace.Spans) != each {
+			t.Errorf("trace %s has %d spans", trace.TraceID, len(trace.Spans))
+		}
+	}
+}

@@ -432,11 +432,11 @@ func TestImportLarge(t *testing.T) {
 		fmt.Fprintf(&file, `{"activity_id":"00000000000000000000000000000001-%016x","events":[{"event":"started","at":"5","attributes":[{"key":"a","value":{"stringValue":%q}}]}]}`, n+1, long)
 	}
 	folder := t.TempDir()
-	r, err := ImportFolder(t.Context(), folder, strings.NewReader(file.String()), quiet)
+	r, err := ImportFolder(t.Context(), folder, strings.NewReader(file.String()), nil, quiet)
 	if err != nil || r.Events != 40 || len(holds(t, folder)) != 40 {
 		t.Errorf("%+v %v", r, err)
 	}
-	_, err = ImportFolder(t.Context(), folder, strings.NewReader(`{"activity_id":"`+strings.Repeat("x", maxObject)+`"}`), quiet)
+	_, err = ImportFolder(t.Context(), folder, strings.NewReader(`{"activity_id":"`+strings.Repeat("x", maxObject)+`"}`), nil, quiet)
 	if err == nil || !strings.Contains(err.Error(), "line 1: the object is larger than 64 MiB") {
 		t.Errorf("%v", err)
 	}
