@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,7 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // built is the folder of the program, for TestMain to remove.
@@ -98,19 +96,18 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// metrics returns the names of what a running bridge with a folder and a target tells at /metrics.
-func metrics(t *testing.T) map[string]bool {
+// bridge is a running `midspan serve`.
+type bridge struct{ api, grpc string } // URL of the one, address of the other
+
+// start runs a bridge until the test ends.
+func start(t *testing.T, args ...string) bridge {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "serve", "--listen=127.0.0.1:0", "--otlp-grpc=127.0.0.1:0", "--otlp-http=127.0.0.1:0",
-		"--data="+t.TempDir(), "--forward=http://127.0.0.1:1")
+	cmd := exec.Command(path, append([]string{"serve", "--listen=127.0.0.1:0", "--otlp-grpc=127.0.0.1:0", "--otlp-http=127.0.0.1:0"}, args...)...)
 	cmd.Env = []string{}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -118,29 +115,47 @@ func metrics(t *testing.T) map[string]bool {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		cancel()
-		_ = cmd.Wait()
-	}()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	address := regexp.MustCompile(`http://[^/]+`).FindString(line)
-	if err != nil || address == "" {
-		t.Fatalf("it says %q: %v", line, err)
-	}
-	var body []byte
-	for range 2 { // the second tells of the first request
-		resp, err := http.Get(address + "/metrics")
-		if err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
 		}
-		body, err = io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
+	})
+	said, lines := "", bufio.NewScanner(out)
+	for range 2 {
+		lines.Scan()
+		said += lines.Text() + "\n"
 	}
+	found := regexp.MustCompile(`(http://[^/]+)/monitor/\nSend OTLP to (\S+) by gRPC`).FindStringSubmatch(said)
+	if found == nil {
+		t.Fatalf("it says %q", said)
+	}
+	return bridge{found[1], found[2]}
+}
+
+// get returns what is answered to a path of the API.
+func (b bridge) get(t *testing.T, path string) string {
+	t.Helper()
+	resp, err := http.Get(b.api + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// metrics returns the names of what a running bridge with a folder and a target tells at /metrics.
+func metrics(t *testing.T) map[string]bool {
+	t.Helper()
+	b := start(t, "--data="+t.TempDir(), "--forward=http://127.0.0.1:1")
+	b.get(t, "/metrics")
+	body := b.get(t, "/metrics")         // which tells of the first request
 	names := map[string]bool{"up": true} // Prometheus' own
-	for line := range strings.Lines(string(body)) {
+	for line := range strings.Lines(body) {
 		if name := regexp.MustCompile(`^[a-z_]+`).FindString(line); name != "" {
 			names[name] = true
 		}
