@@ -250,6 +250,44 @@ test('a server that tells what was at a moment is asked for it', async (t) => {
   assert.deepEqual(opened.complaints, []);
 });
 
+test('where the server’s replay breaks off, the page plays on by itself', async (t) => {
+  const fake = new Fake();
+  const opened = await open(browser);
+  t.after(() => opened.context.close());
+  const { page } = opened;
+  await fake.install(page);
+  await page.route('**/openapi.json', (route) =>
+    route.fulfill({ json: { paths: { '/activity/replay': {} } } }),
+  );
+  const sockets = [];
+  await page.routeWebSocket(/\/activity\/replay/, (socket) => {
+    sockets.push(socket);
+    const then = activity(7, { planned_at: ago(3), started_at: ago(3), last_seen_at: ago(3) });
+    const of = { log_id: fake.log, seq: 1 };
+    const from = new URL(socket.url()).searchParams.get('from');
+    const told = [
+      { event: 'hello', ...of },
+      { event: 'active', ...of, activity: then },
+      { event: 'snapshot_end', ...of },
+      { event: 'clock', ...of, time: from },
+    ];
+    socket.send(JSON.stringify(told));
+  });
+  await page.goto(monitor(base, '?view=feed&speed=60'));
+  await page.locator('.live[data-phase="live"]').waitFor();
+  story(fake);
+  await row(page, 'work 2').waitFor();
+  await dragTo(page, 3);
+  await row(page, 'work 1').getByText('In progress', { exact: true }).waitFor();
+  await page.keyboard.press('Space');
+  await row(page, 'work 7').waitFor();
+  assert.equal(await row(page, 'work 1').count(), 0, 'the server says what was active');
+  await sockets[0].close({ code: 1013 });
+  await row(page, 'work 1').getByText('Completed', { exact: true }).waitFor();
+  assert.equal(sockets.length, 1);
+  assert.deepEqual(opened.complaints, []);
+});
+
 test('another log ends the past', async (t) => {
   const fake = new Fake();
   const page = await start(t, '?view=feed', fake);

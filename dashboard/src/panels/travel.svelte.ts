@@ -370,6 +370,7 @@ class Time implements Travel, Audience {
     store.beginSnapshot();
     for (const row of rows) this.change(row);
     store.endSnapshot();
+    store.settle();
   }
 
   change(change: Change): void {
