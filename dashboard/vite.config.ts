@@ -18,8 +18,14 @@ export default defineConfig({
     reportCompressedSize: false,
     rolldownOptions: {
       output: {
-        // What several chunks need comes with the first load, in a file of a name that stays.
-        codeSplitting: { groups: [{ name: 'shared', minShareCount: 2 }] },
+        // What several chunks need comes with the first load, in a file of a name that stays; but for the scale of
+        // time, which none of the first needs.
+        codeSplitting: {
+          groups: [
+            { name: 'scale', test: /src\/draw\/scale/, priority: 1 },
+            { name: 'shared', minShareCount: 2 },
+          ],
+        },
         entryFileNames: 'app.js',
         chunkFileNames: '[name].js',
         assetFileNames: (asset) => (asset.names.includes('index.css') ? 'app.css' : '[name][extname]'),

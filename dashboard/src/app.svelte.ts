@@ -23,14 +23,14 @@ import { activeBefore, stats as decodeStats, type Stats } from './core/stats';
 import { Open } from './core/open';
 import { Store, type Row } from './core/store';
 import { Traces } from './core/traces';
-import { treeAnswer } from './core/tree';
-import { read, THEMES, write, type Route, type Theme, type View } from './core/url';
+import { linker, read, THEMES, write, type Route, type Theme, type View } from './core/url';
 import { Watch } from './core/watch';
 import {
   isFields,
   page as decodePage,
   STATES,
   text as decodeText,
+  treeAnswer,
   webUrl,
   type Activity,
   type Change,
@@ -44,12 +44,12 @@ import { t } from './text';
 export const f = format(undefined, t.units);
 
 // Lists repaint at 10 Hz: nobody reads faster, and it costs a third of painting each frame.
-const REPAINT_MS = 95;
+const REPAINT_MS = 85;
 const STATS_MS = 1_000;
 const SEARCH_MS = 250;
 const SEARCH_AGAIN_MS = 5_000;
 const AGE_MS = 1_000;
-const GROUP_MS = 500;
+const GROUP_MS = 1_000;
 const BEHIND_MS = 6_000;
 const NOTICE_MS = 6_000;
 const ROOTS = 200;
@@ -118,6 +118,7 @@ class Monitor {
   /** The statistics of what matches the search, whatever its state. */
   private matched = $state.raw<Stats | null>(null);
   route = $state.raw<Route>(read(location.search));
+  private readonly links = $derived(linker(this.route));
   /** Grows at each repaint of the lists. */
   beat = $state(0);
   held = $state.raw<{ at: number; seq: number } | null>(null);
@@ -185,7 +186,6 @@ class Monitor {
   private queueLost = false;
   private received = 0;
   private readonly watch = new Watch(BEHIND_MS);
-  private painted = 0;
   private seconds = 0;
   private grouping = { at: 0, store: this.live, version: -1, test: null as Test | null };
   private arrivals: { at: number; n: number }[] = [];
@@ -290,6 +290,11 @@ class Monitor {
 
   href(change: Partial<Route>): string {
     return location.pathname + write({ ...this.route, ...change });
+  }
+
+  /** The same for a row's activity; rows ask for very many. */
+  hrefOf(id: string): string {
+    return location.pathname + this.links(id);
   }
 
   view(view: View): void {
@@ -613,9 +618,8 @@ class Monitor {
   // ── the loop ──
 
   private readonly frame = (at: number): void => {
-    requestAnimationFrame(this.frame);
-    if (at - this.painted < REPAINT_MS) return;
-    this.painted = at;
+    // A frame asked for and not used costs the browser as much as an empty one.
+    setTimeout(() => requestAnimationFrame(this.frame), REPAINT_MS);
     const moment = this.time?.tick(at) ?? null;
     if (moment !== null) {
       this.now = moment;

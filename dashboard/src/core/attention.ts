@@ -52,7 +52,7 @@ export class Attention implements Follower {
   private readonly lost = new Set<Row>();
 
   constructor(private readonly store: Store) {
-    for (const row of store.rows.values()) this.put(row);
+    for (const row of store.rows.values()) if (row.a.state !== 'COMPLETED') this.put(row);
   }
 
   put(row: Row): void {

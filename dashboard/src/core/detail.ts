@@ -1,5 +1,16 @@
 // The answer of /activity/activity/{id}: everything about one activity.
-import { activity, count, isFields, isFinal, STATES, text, time, type Activity, type Decision } from './wire';
+import {
+  activity,
+  count,
+  isFields,
+  isFinal,
+  STATES,
+  text,
+  time,
+  vary,
+  type Activity,
+  type Decision,
+} from './wire';
 
 export interface Step {
   at: number | null;
@@ -100,8 +111,7 @@ export function detail(value: unknown): Detail | null {
 /** The versions before its end that its history tells of, each as of its step, ascending. */
 export function versions({ activity: latest, history }: Detail): Activity[] {
   const out: Activity[] = [];
-  let a: Activity = {
-    ...latest,
+  let a = vary(latest, {
     state: 'PLANNED',
     stalled: false,
     doing: null,
@@ -113,15 +123,15 @@ export function versions({ activity: latest, history }: Detail): Activity[] {
     durationMs: null,
     decision: null,
     error: null,
-  };
+  });
   for (const step of history) {
     if (step.at === null) continue;
     const state = STATES.find(
       (s) => s === (step.event === 'started' ? 'IN_PROGRESS' : step.event.toUpperCase()),
     );
-    a = { ...a, state: state ?? a.state, lastSeenAt: step.at };
+    a = vary(a, { state: state ?? a.state, lastSeenAt: step.at });
     if (isFinal(a.state)) break;
-    if (a.state === 'IN_PROGRESS') a = { ...a, startedAt: latest.startedAt, waitMs: latest.waitMs };
+    if (a.state === 'IN_PROGRESS') a = vary(a, { startedAt: latest.startedAt, waitMs: latest.waitMs });
     const told: Partial<Decision> = {};
     for (const [key, value] of step.changes) {
       if (key === 'name') a.name = value;

@@ -265,38 +265,61 @@ export function ages(query: Query): boolean {
   );
 }
 
-/** Whether a text holds a word. */
-type Finder = (text: string) => boolean;
+const OFTEN_MAX = 4_000;
 
-/** In whatever case: for a plain word an expression, which needs no copy of the text. */
-function finder(word: string): Finder {
-  if (/^[\x20-\x7e]*$/.test(word)) {
-    const pattern = new RegExp(word.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'), 'i');
-    return (text) => pattern.test(text);
+/** Finds a word in texts, in whatever case. */
+class Finder {
+  /** Whether a number may hold it. */
+  readonly numeric: boolean;
+
+  private readonly lower: string;
+  /** For a plain word an expression, which needs no copy of the text. */
+  private readonly pattern: RegExp | null;
+  private readonly known = new Map<string, boolean>();
+
+  constructor(word: string) {
+    this.lower = word.toLowerCase();
+    this.numeric = /^[-+.\dinfatye]+$/.test(this.lower);
+    this.pattern = /^[\x20-\x7e]*$/.test(word)
+      ? new RegExp(word.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'), 'i')
+      : null;
   }
-  const lower = word.toLowerCase();
-  return (text) => text.toLowerCase().includes(lower);
-}
 
-function valueHolds(value: unknown, holds: Finder): boolean {
-  if (typeof value === 'string') return holds(value);
-  if (typeof value === 'number') return holds(String(value));
-  if (typeof value !== 'object' || value === null) return false;
-  for (const key in value) if (valueHolds((value as Record<string, unknown>)[key], holds)) return true;
-  return false;
-}
+  in(text: string): boolean {
+    return this.pattern === null ? text.toLowerCase().includes(this.lower) : this.pattern.test(text);
+  }
 
-function finds(a: Activity, holds: Finder): boolean {
-  return (
-    holds(a.name) ||
-    (a.doing !== null && holds(a.doing)) ||
-    (a.did !== null && holds(a.did)) ||
-    (a.willDo !== null && holds(a.willDo)) ||
-    (a.threadId !== null && holds(a.threadId)) ||
-    (a.error !== null && valueHolds(a.error, holds)) ||
-    (a.decision !== null && valueHolds(a.decision, holds)) ||
-    (a.attributes !== null && valueHolds(a.attributes, holds))
-  );
+  /** For texts that many activities share. */
+  often(text: string | null): boolean {
+    if (text === null) return false;
+    let found = this.known.get(text);
+    if (found === undefined) {
+      found = this.in(text);
+      if (this.known.size < OFTEN_MAX) this.known.set(text, found);
+    }
+    return found;
+  }
+
+  value(value: unknown): boolean {
+    if (typeof value === 'string') return this.in(value);
+    if (typeof value === 'number') return this.numeric && this.in(String(value));
+    if (typeof value !== 'object' || value === null) return false;
+    for (const key in value) if (this.value((value as Record<string, unknown>)[key])) return true;
+    return false;
+  }
+
+  of(a: Activity): boolean {
+    return (
+      this.often(a.name) ||
+      this.often(a.doing) ||
+      (a.did !== null && this.in(a.did)) ||
+      this.often(a.willDo) ||
+      this.often(a.threadId) ||
+      (a.error !== null && this.value(a.error)) ||
+      (a.decision !== null && this.value(a.decision)) ||
+      (a.attributes !== null && this.value(a.attributes))
+    );
+  }
 }
 
 /** Whether what one query does not find, the next one, which a reader types on, can't find either. */
@@ -369,13 +392,13 @@ export function compile(
       return ms !== null && ms >= least && (most === 0 || ms <= most);
     });
   }
-  const words = query.words.map(finder);
+  const words = query.words.map((word) => new Finder(word));
   const attrs = [...query.attrs];
   if (words.length > 0 || attrs.length > 0) {
     tests.push(
       (a) =>
         (found.size > 0 && found.has(a.id)) ||
-        (words.every((holds) => finds(a, holds)) &&
+        (words.every((word) => word.of(a)) &&
           attrs.every(([key, texts]) => {
             const value = a.attributes?.[key];
             return value !== undefined && texts.includes(textOf(value));

@@ -1,7 +1,7 @@
 // What an activity was at a moment: the versions of it that the page has seen, and what its times tell about
 // the moments that nobody has seen.
 import type { Follower, Row } from './store';
-import { isFinal, type Activity } from './wire';
+import { isFinal, vary, type Activity } from './wire';
 
 export function begins(a: Activity): number {
   return a.plannedAt ?? a.startedAt ?? a.endedAt ?? 0;
@@ -21,8 +21,7 @@ export function before(a: Activity, at: number): Activity | null {
   if (begins(a) > at) return null;
   if (since(a) <= at) return a;
   const startedAt = a.startedAt !== null && a.startedAt <= at ? a.startedAt : null;
-  return {
-    ...a,
+  return vary(a, {
     state: startedAt === null ? 'PLANNED' : 'IN_PROGRESS',
     stalled: false,
     doing: null,
@@ -35,7 +34,7 @@ export function before(a: Activity, at: number): Activity | null {
     lastSeenAt: startedAt ?? a.plannedAt,
     decision: null,
     error: null,
-  };
+  });
 }
 
 /** Whether two versions of an activity tell the reader the same. */
@@ -105,7 +104,8 @@ export class History implements Follower {
   note(was: Activity, latest: Activity): void {
     const from = since(was);
     if (from >= since(latest)) return;
-    const list = this.versions.get(was.id) ?? [];
+    const held = this.versions.get(was.id);
+    const list = held ?? [];
     let place = list.length;
     while (place > 0 && since(list[place - 1] ?? was) > from) place--;
     const twin = list[place - 1];
@@ -113,11 +113,16 @@ export class History implements Follower {
       list[place - 1] = was;
       return;
     }
-    const told = before(list[place] ?? latest, from);
     // A list's answer repeats what the stream has said.
-    if ((told !== null && same(told, was)) || (twin !== undefined && same(twin, was))) return;
-    list.splice(place, 0, was);
-    this.versions.set(was.id, list);
+    if (twin !== undefined && same(twin, was)) return;
+    // What has said something, its times do not tell.
+    if (was.doing === null && was.did === null && was.progress === null) {
+      const told = before(list[place] ?? latest, from);
+      if (told !== null && same(told, was)) return;
+    }
+    // Most have but one: room for more is made for those that have.
+    if (held === undefined) this.versions.set(was.id, [was]);
+    else list.splice(place, 0, was);
     this.noted.push(was.id);
     if (this.size > this.limit) this.trim();
   }

@@ -5,7 +5,9 @@ import { isFinal, type Activity } from './wire';
 export type LaneKind = 'agent' | 'thread' | 'service';
 
 export interface Item {
+  row: Row;
   a: Activity;
+  lane: Lane;
   /** The line within its lane, from 0, so that what runs at one time stands one below the other. */
   track: number;
 }
@@ -18,7 +20,7 @@ export interface Lane {
   name: string;
   service: string | null;
   /** Planned or in progress. */
-  readonly open: Map<string, Item>;
+  readonly open: Set<Item>;
   /** Begun lately, ascending by start. */
   items: Item[];
   /** Of each track what began last. */
@@ -32,18 +34,45 @@ export interface Lane {
   mixed: boolean;
 }
 
-export type Place = Pick<Lane, 'kind' | 'id' | 'name'>;
+export type Place = Pick<Lane, 'key' | 'kind' | 'id' | 'name'>;
 
 /** Agents; what has none belongs to its thread, else to its service. */
 export function byAgent(a: Activity): Place | null {
-  if (a.agent !== null) return { kind: 'agent', id: a.agent, name: a.agent };
-  return byThread(a) ?? (a.service === null ? null : { kind: 'service', id: a.service, name: a.service });
+  if (a.agent !== null) return place('agent', a.agent, a.agent);
+  return byThread(a) ?? (a.service === null ? null : place('service', a.service, a.service));
 }
 
 /** Logical threads only. */
 export function byThread(a: Activity): Place | null {
-  if (a.threadId !== null) return { kind: 'thread', id: a.threadId, name: a.threadName ?? a.threadId };
-  return a.threadName === null ? null : { kind: 'thread', id: a.threadName, name: a.threadName };
+  if (a.threadId !== null) return place('thread', a.threadId, a.threadName ?? a.threadId);
+  return a.threadName === null ? null : place('thread', a.threadName, a.threadName);
+}
+
+// Places are few, and asked for with each event.
+const known = {
+  agent: new Map<string, Place>(),
+  thread: new Map<string, Place>(),
+  service: new Map<string, Place>(),
+};
+
+function place(kind: LaneKind, id: string, name: string): Place {
+  const places = known[kind];
+  const held = places.get(id);
+  if (held?.name === name) return held;
+  if (places.size >= 2_000) places.clear();
+  const made = { key: `${kind}:${id}`, kind, id, name };
+  places.set(id, made);
+  return made;
+}
+
+/** How many lanes there would be of these rows. */
+export function countLanes(rows: Iterable<Row>, placeOf: (a: Activity) => Place | null): number {
+  const keys = new Set<string>();
+  for (const { a } of rows) {
+    const place = placeOf(a);
+    if (place !== null) keys.add(place.key);
+  }
+  return keys.size;
 }
 
 export const SLOT_MS = 5_000;
@@ -118,7 +147,7 @@ export interface LaneLimits {
 
 export class Lanes implements Follower {
   readonly all = new Map<string, Lane>();
-  private readonly places = new Map<string, { lane: Lane; item: Item }>();
+  private readonly items = new Map<Row, Item>();
 
   constructor(
     private readonly placeOf: (a: Activity) => Place | null,
@@ -128,44 +157,44 @@ export class Lanes implements Follower {
   put(row: Row, was: Activity | null): void {
     const { a } = row;
     const place = this.placeOf(a);
-    const key = place === null ? null : `${place.kind}:${place.id}`;
-    const held = this.places.get(a.id);
-    if (held !== undefined && held.lane.key !== key) this.leave(held.lane, held.item);
-    if (place === null || key === null) return;
-    const lane = this.all.get(key) ?? this.make(key, place);
-    const known = held?.lane === lane ? held.item : null;
-    const item = known ?? { a, track: -1 };
-    item.a = a;
+    let item = was === null ? undefined : this.items.get(row);
+    if (item !== undefined && item.lane.key !== place?.key) {
+      this.leave(item);
+      item = undefined;
+    }
+    if (place === null) return;
+    const lane = item?.lane ?? this.all.get(place.key) ?? this.make(place);
     lane.name = place.name;
     lane.service = a.service ?? lane.service;
     lane.lastAt = Math.max(lane.lastAt, lastOf(a));
-    const over = isFinal(a.state);
-    if (known === null) {
+    if (item === undefined) {
+      item = { row, a, lane, track: -1 };
       lane.seen++;
-      this.places.set(a.id, { lane, item });
+      this.items.set(row, item);
     }
-    if (over) lane.open.delete(a.id);
-    else lane.open.set(a.id, item);
-    const ended = over && (was === null || !isFinal(was.state));
-    if (ended) {
-      if (a.state === 'FAILED') lane.failures++;
-      if (a.startedAt !== null) {
-        lane.pulse.add(a.startedAt, a.endedAt ?? a.startedAt, a.state === 'FAILED');
-      }
+    item.a = a;
+    const { startedAt } = a;
+    const over = isFinal(a.state);
+    if (!over) lane.open.add(item);
+    else if (was === null || !isFinal(was.state)) {
+      const failed = a.state === 'FAILED';
+      lane.open.delete(item);
+      if (failed) lane.failures++;
+      if (startedAt !== null) lane.pulse.add(startedAt, a.endedAt ?? startedAt, failed);
     }
-    if (a.startedAt !== null && item.track < 0) this.begin(lane, item);
-    else if (a.startedAt === null && over) this.places.delete(a.id);
+    if (startedAt !== null && item.track < 0) this.begin(item, startedAt);
+    else if (startedAt === null && over) this.items.delete(row);
   }
 
   /** What the page lets go, its lane still shows, as long as it is recent. */
   drop(row: Row): void {
-    const held = this.places.get(row.a.id);
-    if (held !== undefined && !isFinal(held.item.a.state)) this.leave(held.lane, held.item);
+    const item = this.items.get(row);
+    if (item !== undefined && !isFinal(item.a.state)) this.leave(item);
   }
 
   reset(): void {
     this.all.clear();
-    this.places.clear();
+    this.items.clear();
   }
 
   /** Lanes by their names, agents first. */
@@ -178,13 +207,12 @@ export class Lanes implements Follower {
     );
   }
 
-  private make(key: string, place: Place): Lane {
+  private make(place: Place): Lane {
     if (this.all.size >= this.limits.lanes) this.evict();
     const lane: Lane = {
-      key,
       ...place,
       service: null,
-      open: new Map(),
+      open: new Set(),
       items: [],
       tops: [],
       seen: 0,
@@ -193,7 +221,7 @@ export class Lanes implements Follower {
       pulse: new Pulse(),
       mixed: false,
     };
-    this.all.set(key, lane);
+    this.all.set(lane.key, lane);
     return lane;
   }
 
@@ -205,22 +233,23 @@ export class Lanes implements Follower {
     }
     if (oldest === null) return;
     this.all.delete(oldest.key);
-    for (const item of oldest.items) this.places.delete(item.a.id);
+    for (const item of oldest.items) this.items.delete(item.row);
   }
 
-  private leave(lane: Lane, item: Item): void {
-    lane.open.delete(item.a.id);
+  private leave(item: Item): void {
+    const { lane } = item;
+    lane.open.delete(item);
     lane.seen--;
     const at = lane.items.indexOf(item);
     if (at >= 0) lane.items.splice(at, 1);
     item.track = -1;
-    this.places.delete(item.a.id);
+    this.items.delete(item.row);
     if (lane.items.length === 0 && lane.open.size === 0) this.all.delete(lane.key);
   }
 
-  private begin(lane: Lane, item: Item): void {
+  private begin(item: Item, start: number): void {
+    const { lane } = item;
     const { items } = lane;
-    const start = item.a.startedAt ?? 0;
     let at = items.length;
     while (at > 0 && (items[at - 1]?.a.startedAt ?? 0) > start) at--;
     if (at === items.length) {
@@ -242,7 +271,7 @@ export class Lanes implements Follower {
     lane.items = lane.items.filter((item) => {
       if (excess <= 0 || !isFinal(item.a.state)) return true;
       excess--;
-      this.places.delete(item.a.id);
+      this.items.delete(item.row);
       return false;
     });
   }
@@ -282,7 +311,7 @@ export interface Present {
 
 export function present(lane: Lane): Present {
   const out: Present = { outer: null, inner: null, working: 0, planned: 0, stalled: false };
-  for (const { a } of lane.open.values()) {
+  for (const { a } of lane.open) {
     if (a.state === 'PLANNED') {
       out.planned++;
       continue;

@@ -49,6 +49,25 @@ describe('a search that is typed on', () => {
     expect(judged).toEqual(['order 72', 'order 71']);
   });
 
+  it('shows what a search typed at once would show, whether rows come between or not', () => {
+    const store = storeOf(['part 1', 'part 12', 'port 12', 'part 3', 'cart 1']);
+    const list = new List(store);
+    let before = parse('');
+    for (const [n, q] of ['p', 'pa', 'part', 'part 1', 'part 12'].entries()) {
+      if (n === 2) put(store, 9, 'part 123', 9);
+      store.settle();
+      const query = parse(q);
+      list.filter(compile(new Set<State>(), query, new Set()), narrows(query, before));
+      before = query;
+      const fresh = new List(store);
+      fresh.filter(compile(new Set<State>(), query, new Set()));
+      expect(names(list)).toEqual(names(fresh));
+      expect(names(list)).toEqual(names(list));
+    }
+    expect(names(list)).toEqual(['part 123', 'part 12']);
+    expect(list.read().at(2)).toBeUndefined();
+  });
+
   it('finds a row that has changed since', () => {
     const store = storeOf(['order 71', 'parcel']);
     const list = new List(store);

@@ -10,8 +10,8 @@ export interface Rows {
 
 let tests = 0;
 
-function ofArray(list: Row[]): Rows {
-  return { length: list.length, at: (index) => list[index] };
+function ofArray(list: Row[], length = list.length): Rows {
+  return { length, at: (index) => (index < length ? list[index] : undefined) };
 }
 
 export class List {
@@ -24,6 +24,11 @@ export class List {
   private wider = -1;
   private seen = -1;
   private rows: Rows = ofArray([]);
+  /** What passed last, and the room for what will pass: made anew ten times a second, such lists are much garbage. */
+  private hits: Row[] = [];
+  private room: Row[] = [];
+  /** Of `hits` how many are valid, the test that they passed, and the store's version then. */
+  private found = { n: 0, test: -1, version: -1 };
   private frozen: { list: Row[]; arrival: number } | null = null;
 
   constructor(private readonly store: Store) {}
@@ -35,6 +40,10 @@ export class List {
     this.testId = ++tests;
     this.seen = -1;
     this.frozen = null;
+    if (test !== null) return;
+    this.hits = [];
+    this.room = [];
+    this.found = { n: 0, test: -1, version: -1 };
   }
 
   /** Judges rows again: the test has learnt more about them. */
@@ -44,6 +53,7 @@ export class List {
       if (row !== undefined) row.tried = 0;
     }
     this.seen = -1;
+    this.found.version = -1;
   }
 
   get isFrozen(): boolean {
@@ -80,14 +90,31 @@ export class List {
     } else if (this.test === null) {
       this.rows = { length: order.length, at: (index) => order[order.length - 1 - index] };
     } else {
-      const list: Row[] = [];
-      for (let i = order.length - 1; i >= 0; i--) {
-        const row = order[i];
-        if (row !== undefined && this.passes(row)) list.push(row);
-      }
-      this.rows = ofArray(list);
+      this.rows = this.pick(order);
     }
     return this.rows;
+  }
+
+  /** Of ascending rows those that pass, descending. */
+  private pick(order: readonly Row[]): Rows {
+    const { hits, room: list, found } = this;
+    let n = 0;
+    if (found.test === this.wider && found.version === this.seen) {
+      for (let i = 0; i < found.n; i++) {
+        const row = hits[i];
+        if (row !== undefined && this.passes(row)) list[n++] = row;
+      }
+    } else {
+      for (let i = order.length - 1; i >= 0; i--) {
+        const row = order[i];
+        if (row !== undefined && this.passes(row)) list[n++] = row;
+      }
+    }
+    if (n < list.length / 2) list.length = n;
+    this.room = hits;
+    this.hits = list;
+    this.found = { n, test: this.testId, version: this.seen };
+    return ofArray(list, n);
   }
 
   private passes(row: Row): boolean {

@@ -3,15 +3,15 @@ import type { Follower, Row } from './store';
 import { isFinal } from './wire';
 
 export class Open implements Follower {
-  readonly rows = new Map<string, Row>();
+  readonly rows = new Set<Row>();
 
   put(row: Row): void {
-    if (isFinal(row.a.state)) this.rows.delete(row.a.id);
-    else this.rows.set(row.a.id, row);
+    if (isFinal(row.a.state)) this.rows.delete(row);
+    else this.rows.add(row);
   }
 
   drop(row: Row): void {
-    this.rows.delete(row.a.id);
+    this.rows.delete(row);
   }
 
   reset(): void {

@@ -23,6 +23,14 @@ export interface Trace {
   endedAt: number;
 }
 
+/** How many traces have something planned or in progress among these rows. */
+export function countOpen(rows: Iterable<Row>): number {
+  const open = new Set<string>();
+  for (const { a } of rows) if (!isFinal(a.state)) open.add(traceOf(a.id));
+  open.delete('');
+  return open.size;
+}
+
 function newer(a: Trace, b: Trace): number {
   return b.startedAt - a.startedAt || (a.id < b.id ? -1 : 1);
 }
@@ -36,6 +44,8 @@ export interface Listed {
 export class Traces implements Follower {
   readonly all = new Map<string, Trace>();
   private readonly live = new Set<Trace>();
+  /** The last one looked for: mostly the next is of the same. */
+  private last: Trace | null = null;
 
   /** Traces with something planned or in progress. */
   get open(): number {
@@ -44,12 +54,12 @@ export class Traces implements Follower {
 
   put(row: Row, was: Activity | null): void {
     const { a } = row;
-    const id = traceOf(a.id);
-    if (id === '') return;
-    let trace = this.all.get(id);
+    let trace = this.find(a.id);
     if (trace === undefined) {
+      const id = traceOf(a.id);
+      if (id === '') return;
       const at = begins(a);
-      trace = {
+      trace = this.last = {
         id,
         first: a,
         rooted: a.parentId === null,
@@ -79,19 +89,28 @@ export class Traces implements Follower {
   }
 
   drop(row: Row): void {
-    const trace = this.all.get(traceOf(row.a.id));
+    const trace = this.find(row.a.id);
     if (trace === undefined) return;
     trace.held--;
     if (!isFinal(row.a.state)) this.count(trace, -1);
     if (trace.held <= 0) {
       this.all.delete(trace.id);
       this.live.delete(trace);
+      this.last = null;
     }
+  }
+
+  private find(id: string): Trace | undefined {
+    if (this.last !== null && id.startsWith(this.last.id)) return this.last;
+    const trace = this.all.get(traceOf(id));
+    this.last = trace ?? null;
+    return trace;
   }
 
   reset(): void {
     this.all.clear();
     this.live.clear();
+    this.last = null;
   }
 
   private count(trace: Trace, by: number): void {

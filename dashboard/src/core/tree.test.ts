@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { change, wireActivity } from './sample';
-import { shift, Tree, treeAnswer } from './tree';
-import type { Change } from './wire';
+import { shift, Tree } from './tree';
+import { treeAnswer, type Change } from './wire';
 
 const event = (seq: number, id: string, at: number, parent: string | null, more = {}) =>
   change(seq, id, at, { parent_id: parent, ...more });

@@ -1,7 +1,7 @@
 // One trace as a tree: what the API answered, kept up to date by the stream. Whatever the order in which
 // its activities come, the same rows result; a parent that nobody has seen yet stands as a placeholder.
 import { begins } from './times';
-import { activity, count, isFields, isFinal, text, type Activity } from './wire';
+import { isFinal, type Activity } from './wire';
 
 export interface Node {
   id: string;
@@ -27,44 +27,7 @@ export interface TreeRow {
   hidden: number;
 }
 
-/** The answer of /activity/tree. */
-export interface TreeAnswer {
-  activities: Activity[];
-  /** Nodes whose children the answer does not hold in full. */
-  cut: number;
-  truncated: boolean;
-  logId: string;
-  asOf: number;
-}
-
-const DEPTH_MAX = 200;
 const LIMIT = 120_000;
-
-export function treeAnswer(value: unknown): TreeAnswer | null {
-  if (!isFields(value) || !Array.isArray(value.roots)) return null;
-  const activities: Activity[] = [];
-  let cut = 0;
-  let level: unknown[] = value.roots;
-  for (let depth = 0; level.length > 0 && depth < DEPTH_MAX; depth++) {
-    const below: unknown[] = [];
-    for (const node of level) {
-      if (!isFields(node)) continue;
-      const a = activity(node.activity);
-      if (a !== null) activities.push(a);
-      const children: unknown[] = Array.isArray(node.children) ? node.children : [];
-      if (count(node.child_count) > children.length) cut++;
-      for (const child of children) below.push(child);
-    }
-    level = below;
-  }
-  return {
-    activities,
-    cut,
-    truncated: value.truncated === true,
-    logId: text(value.log_id, 100) ?? '',
-    asOf: count(value.as_of_seq),
-  };
-}
 
 function before(a: Node, b: Node): number {
   return a.key - b.key || a.arrival - b.arrival;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { read, write } from './url';
+import { linker, read, write } from './url';
 
 describe('url', () => {
   it.each([
@@ -28,6 +28,16 @@ describe('url', () => {
     );
     expect(write(read('?view=feed&trace=4bf92f3577b34da6a3ce929d0e0e4736&tab=tree'))).toBe('?view=feed');
   });
+
+  it.each(['', '?view=feed&state=failed&q=sel%3D_', '?view=feed&sel=00f067aa0ba902b7&theme=dark'])(
+    'links the rows of %s as it writes an address',
+    (search) => {
+      const route = read(search);
+      for (const sel of ['00f067aa0ba902b7', 'no id & \ud800']) {
+        expect(linker(route)(sel)).toBe(write({ ...route, sel }));
+      }
+    },
+  );
 
   it('bounds the query', () => {
     expect(read(`?q=${'x'.repeat(10_000)}`).q).toHaveLength(500);

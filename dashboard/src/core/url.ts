@@ -86,3 +86,13 @@ export function write(route: Route): string {
   const text = params.toString().replaceAll('%2C', ',').replaceAll('%3A', ':');
   return text === '' ? '' : `?${text}`;
 }
+
+/** Makes the links of one address's rows: the same address with another activity beside it. */
+export function linker(route: Route): (sel: string) => string {
+  const mark = 'sel=_';
+  const link = write({ ...route, sel: '_' });
+  const at = link.indexOf(mark);
+  const before = link.slice(0, at + mark.length - 1);
+  const after = link.slice(at + mark.length);
+  return (sel) => (/^[\w-]+$/.test(sel) ? before + sel + after : write({ ...route, sel }));
+}

@@ -1,14 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import type { Item } from '../core/lanes';
 import { change } from '../core/sample';
-import { hit, paths } from './lanes';
+import { hit, paths, type Bar } from './lanes';
 
 const T0 = Date.UTC(2026, 10, 22);
 const box = { width: 100, top: 0, pitch: 10, bar: 8 };
 const range = { from: T0, to: T0 + 1_000 };
 const now = T0 + 1_000;
 
-function item(id: string, from: number, to: number | null, state: string, track = 0): Item {
+function item(id: string, from: number, to: number | null, state: string, track = 0): Bar {
   const iso = (ms: number) => new Date(T0 + ms).toISOString();
   const ended = to === null ? null : iso(to);
   const fields = { started_at: iso(from), ended_at: ended, last_seen_at: ended, state };

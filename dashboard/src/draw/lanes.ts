@@ -22,6 +22,9 @@ const HANG_PX = 2;
 const NEAR_PX = 0.75;
 const SMALL_PX = 3;
 
+/** Of an item what is drawn. */
+export type Bar = Pick<Item, 'a' | 'track'>;
+
 interface Piece {
   left: number;
   right: number;
@@ -31,7 +34,7 @@ function px(n: number): number {
   return Math.round(n * 10) / 10;
 }
 
-function piece(item: Item, range: Range, now: number, width: number): Piece | null {
+function piece(item: Bar, range: Range, now: number, width: number): Piece | null {
   const { work, to } = extent(item.a, now);
   const left = place(range, work) * width;
   const right = place(range, to) * width;
@@ -42,7 +45,7 @@ function piece(item: Item, range: Range, now: number, width: number): Piece | nu
 }
 
 export function paths(
-  items: readonly Item[],
+  items: readonly Bar[],
   range: Range,
   now: number,
   box: LaneBox,
@@ -78,14 +81,14 @@ const REACH_PX = 4;
 
 /** The item at a place of the lane: what is on its track there, failures before the rest, else the nearest. */
 export function hit(
-  items: readonly Item[],
+  items: readonly Bar[],
   range: Range,
   now: number,
   box: LaneBox,
   x: number,
   y: number,
-): Item | null {
-  let best: Item | null = null;
+): Bar | null {
+  let best: Bar | null = null;
   let least = Infinity;
   for (const item of items) {
     if (item.a.state === 'PLANNED') continue;

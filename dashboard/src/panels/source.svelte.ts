@@ -6,8 +6,8 @@ import { awaited, criticalPath, type Part, type Waiting } from '../core/critical
 import { detail } from '../core/detail';
 import type { Follower, Row } from '../core/store';
 import { traceOf } from '../core/traces';
-import { Tree, treeAnswer, type Summary, type TreeRow } from '../core/tree';
-import { page } from '../core/wire';
+import { Tree, type Summary, type TreeRow } from '../core/tree';
+import { page, treeAnswer } from '../core/wire';
 import { Lanes } from '../draw/icicle';
 
 // One answer holds a trace of the usual size. Of a larger one it is what is painted first, and pages of

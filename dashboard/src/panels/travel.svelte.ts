@@ -13,9 +13,15 @@ import { Replay } from '../core/replay';
 import { stats as decodeStats, type Stats } from '../core/stats';
 import type { Follower, Store } from '../core/store';
 import { Traces } from '../core/traces';
-import { treeAnswer } from '../core/tree';
 import { SPEEDS, type Speed } from '../core/url';
-import { isFields, page as decodePage, type Activity, type Change, type Page } from '../core/wire';
+import {
+  isFields,
+  page as decodePage,
+  treeAnswer,
+  type Activity,
+  type Change,
+  type Page,
+} from '../core/wire';
 import { slots } from '../draw/dock';
 import type { Range } from '../draw/scale';
 
