@@ -18,8 +18,8 @@ export default defineConfig({
     reportCompressedSize: false,
     rolldownOptions: {
       output: {
-        // What several chunks need comes with the first load, in a file of a name that stays; but for the scale of
-        // time, which none of the first needs.
+        // What several chunks need comes with the first load, in a file of a name that stays; the scale of time
+        // is what none of the first needs.
         codeSplitting: {
           groups: [
             { name: 'scale', test: /src\/draw\/scale/, priority: 1 },

@@ -4,6 +4,39 @@ import type { ExportFormat } from './core/export';
 import type { Fault } from './core/filters';
 
 export const s = {
+  help: {
+    title: 'Keyboard',
+    close: 'Close',
+    single: 'Single-key shortcuts',
+    keys: [
+      ['/', 'Search'],
+      ['Ctrl K, ⌘K', 'Commands'],
+      ['H', 'Hold the lists, release them'],
+      ['L', 'Return to live and to the newest'],
+      ['Space', 'Pause, play the past'],
+      [', . ← →', 'Previous, next change; a second back, forth, with Shift ten'],
+      ['[ ]', 'Slower, faster'],
+      ['J K', 'Next, previous row'],
+      ['Enter', 'Open the row'],
+      ['E', 'Open the next failure'],
+      ['1 – 6', 'Filter by a state'],
+      ['G then O F T H', 'Overview, Feed, Traces, Hierarchy'],
+      ['G then D C X A', 'Decisions, Completions, Failures, Agents'],
+      ['← →', 'Fold, unfold a row of a tree'],
+      ['W S', 'Zoom a trace in, out'],
+      ['A D', 'Move to earlier, later in a trace'],
+      ['F 0', 'Fit the row in the trace; show all, follow now'],
+      ['P', 'Mark the critical path of a trace'],
+      ['↑ ↓ ← →', 'Parent, child, siblings in a flame chart'],
+      ['C', 'Copy the link of this view'],
+      ['O', 'Open the activity in Jaeger'],
+      ['T', 'Theme: system, dark, light'],
+      ['Esc', 'One step out'],
+      ['?', 'This list'],
+    ] as [string, string][],
+    search:
+      'Search finds words and “phrases” that all stand in the name, the descriptions, the error, the result or an attribute. type:, state:, service:, agent:, thread:, trace:, parent:, stalled:, duration> and duration<, since:, until: and attr.KEY: narrow it as the API does; repeating one means any of them. The state chips filter the feed and the decisions, the search filters every list.',
+  },
   drawer: {
     label: 'Activity',
     close: 'Close',

@@ -279,7 +279,7 @@ class Finder {
 
   constructor(word: string) {
     this.lower = word.toLowerCase();
-    this.numeric = /^[-+.\dinfatye]+$/.test(this.lower);
+    this.numeric = /^[-+.\de]+$/.test(this.lower);
     this.pattern = /^[\x20-\x7e]*$/.test(word)
       ? new RegExp(word.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'), 'i')
       : null;

@@ -325,45 +325,49 @@ class Held implements Activity {
   }
 
   get plannedAt(): number | null {
-    return this.planned === null ? null : this.from + this.planned / 1_000;
+    return millis(this.planned, this.from);
   }
   get startedAt(): number | null {
-    return this.started === null ? null : this.from + this.started / 1_000;
+    return millis(this.started, this.from);
   }
   set startedAt(ms: number | null) {
     this.started = micros(ms, this.from);
   }
   get endedAt(): number | null {
-    return this.ended === null ? null : this.from + this.ended / 1_000;
+    return millis(this.ended, this.from);
   }
   set endedAt(ms: number | null) {
     this.ended = micros(ms, this.from);
   }
   get lastSeenAt(): number | null {
-    return this.seen === null ? null : this.from + this.seen / 1_000;
+    return millis(this.seen, this.from);
   }
   set lastSeenAt(ms: number | null) {
     this.seen = micros(ms, this.from);
   }
   get waitMs(): number | null {
-    return this.wait === null ? null : this.wait / 1_000;
+    return millis(this.wait, 0);
   }
   set waitMs(ms: number | null) {
     this.wait = micros(ms, 0);
   }
   get durationMs(): number | null {
-    return this.worked === null ? null : this.worked / 1_000;
+    return millis(this.worked, 0);
   }
   set durationMs(ms: number | null) {
     this.worked = micros(ms, 0);
   }
   get usualMs(): number | null {
-    return this.usual === null ? null : this.usual / 1_000;
+    return millis(this.usual, 0);
   }
 }
 
 function micros(ms: number | null, from: number): number | null {
   return ms === null ? null : Math.round((ms - from) * 1_000);
+}
+
+function millis(micros: number | null, from: number): number | null {
+  return micros === null ? null : from + micros / 1_000;
 }
 
 /** Another version of an activity. A spread would leave its times behind. */
