@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -118,8 +119,14 @@ func TestFlaps(t *testing.T) {
 
 func flap(t *testing.T, open func() (eventlog.Log, error), restarts bool, long time.Duration) {
 	const batch, most = 256, 20_000 // spans under way, spans behind
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("MIDSPAN_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("MIDSPAN_SEED=%d", seed)
 	random, m := rand.New(rand.NewPCG(seed, 1)), newMaker(seed)
 	book := &ledger{sent: make(map[string][sha256.Size]byte), arrived: make(map[string]int)}
 	target := &backend{answer: book.answer, forget: true}

@@ -455,7 +455,9 @@ func (l *Log) readFile(ctx context.Context, after, last uint64, limit int) ([]ac
 		}
 		next = end + 1
 	}
-	return events, l.explain("read", rows.Err())
+	// First closed: while the bytes of a row are held, to ask for the error waits
+	// for ever on one who wants to close the rows, as the end of ctx does.
+	return events, l.explain("read", errors.Join(rows.Close(), rows.Err()))
 }
 
 // Cursor implements eventlog.Log.

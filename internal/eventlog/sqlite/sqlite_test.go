@@ -1,8 +1,11 @@
 package sqlite
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -60,5 +63,33 @@ func TestConformance(t *testing.T) {
 			}
 			eventlogtest.Run(t, driver)
 		})
+	}
+}
+
+// A read that is given up at any moment ends: rows whose bytes are still held may
+// not be asked for their error.
+func TestReadGivenUp(t *testing.T) {
+	l, err := Open(t.Context(), Config{Folder: t.TempDir(), Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for i := range 20 {
+		if err := l.Append(t.Context(), eventlogtest.Events("a", 10*i, 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.Gosched()
+			cancel()
+		}()
+		if events, err := l.Read(ctx, 0, 100); err != nil && !errors.Is(err, context.Canceled) || err == nil && len(events) != 100 {
+			t.Fatalf("%d events, %v", len(events), err)
+		}
+		<-done
 	}
 }
