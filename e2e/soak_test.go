@@ -85,7 +85,10 @@ loop:
 
 	// Midst against end: the first third is the way there.
 	third := len(samples) / 3
-	midst, end := peak(samples[third:2*third]), peak(samples[2*third:])
+	if third == 0 {
+		t.Fatalf("%d samples in %v", len(samples), length)
+	}
+	midst, end := floor(samples[third:2*third]), floor(samples[2*third:])
 	t.Logf("%v at 2,000 spans/s: goroutines %.0f, then %.0f; files %.0f, then %.0f; heap %.1f MB, then %.1f; database %.1f MB, then %.1f",
 		length, midst.goroutines, end.goroutines, midst.files, end.files, midst.heap/1e6, end.heap/1e6, midst.database/1e6, end.database/1e6)
 	if end.goroutines > midst.goroutines+10 {
@@ -120,11 +123,13 @@ loop:
 // sample is what a bridge holds at a moment.
 type sample struct{ goroutines, files, heap, database float64 }
 
-func peak(samples []sample) (p sample) {
+// floor returns the least of each: what a moment's load adds comes and goes, and what leaks stays.
+func floor(samples []sample) sample {
+	f := samples[0]
 	for _, s := range samples {
-		p = sample{max(p.goroutines, s.goroutines), max(p.files, s.files), max(p.heap, s.heap), max(p.database, s.database)}
+		f = sample{min(f.goroutines, s.goroutines), min(f.files, s.files), min(f.heap, s.heap), min(f.database, s.database)}
 	}
-	return p
+	return f
 }
 
 func sampled(t testing.TB, server *bridge) sample {
