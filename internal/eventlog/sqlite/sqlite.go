@@ -390,11 +390,23 @@ func (l *Log) Read(ctx context.Context, after uint64, limit int) ([]activity.Eve
 	}
 	events, err := l.readFile(ctx, after, min(last, committed), limit)
 	if err == nil && len(events) == 0 {
-		if _, err = l.head.Check(after); err == nil { // or it was trimmed meanwhile
-			err = l.damaged(fmt.Sprintf("event %d is not there", after+1))
-		}
+		err = l.missing(ctx, after, after+1)
 	}
 	return events, err
+}
+
+// missing returns why an event is not in the file that a reader after a sequence
+// came upon: it was trimmed meanwhile, of which the file knows first, or the file
+// is damaged.
+func (l *Log) missing(ctx context.Context, after, seq uint64) error {
+	var floor int64
+	if err := l.reads.QueryRowContext(ctx, "SELECT floor FROM log").Scan(&floor); err != nil {
+		return l.explainScan("read", err)
+	}
+	if after < uint64(floor) {
+		return activity.ErrGap
+	}
+	return l.damaged(fmt.Sprintf("event %d is not there", seq))
 }
 
 func (l *Log) readPending(pending []*request, after uint64, limit int) ([]activity.Event, error) {
@@ -444,10 +456,10 @@ func (l *Log) readFile(ctx context.Context, after, last uint64, limit int) ([]ac
 		}
 		first, end := batch[0].Seq, batch[len(batch)-1].Seq
 		if first > next || len(events) > 0 && first != next || end < next {
-			if _, err := l.head.Check(after); err != nil {
-				return nil, err
+			if err := rows.Close(); err != nil { // the next query may need its connection
+				return nil, l.explain("read", err)
 			}
-			return nil, l.damaged(fmt.Sprintf("event %d is not there", next))
+			return nil, l.missing(ctx, after, next)
 		}
 		var full bool
 		if events, full = take(events, batch, after, limit); full {

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"os"
@@ -63,6 +64,32 @@ func TestConformance(t *testing.T) {
 			}
 			eventlogtest.Run(t, driver)
 		})
+	}
+}
+
+// The file knows of a trim before the log tells of it: a reader that comes between
+// has lost its place, and nothing is damaged.
+func TestReadWhileTrimmed(t *testing.T) {
+	l, err := Open(t.Context(), Config{Folder: t.TempDir(), Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for i := range 3 {
+		if err := l.Append(t.Context(), eventlogtest.Events("a", 10*i, 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, upTo := range []uint64{10, 30} {
+		if err := l.Update(t.Context(), func(tx *sql.Tx) error {
+			_, _, err := l.trimSome(t.Context(), tx, upTo)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if events, err := l.Read(t.Context(), 5, 100); !errors.Is(err, activity.ErrGap) {
+			t.Errorf("trimmed up to %d: %d events, %v", upTo, len(events), err)
+		}
 	}
 }
 
