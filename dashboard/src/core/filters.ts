@@ -4,7 +4,11 @@
 import { traceOf } from './traces';
 import { STATES, TYPES, type Activity, type State } from './wire';
 
-export type Test = (a: Activity) => boolean;
+export interface Test {
+  (a: Activity): boolean;
+  /** Of names that are enough to pass, whatever else there is of an activity. */
+  byName?: (name: string) => boolean;
+}
 
 /** Keys whose values are alternatives. */
 export const FIELDS = ['type', 'state', 'service', 'agent', 'thread', 'trace', 'parent'] as const;
@@ -265,17 +269,15 @@ export function ages(query: Query): boolean {
   );
 }
 
-const OFTEN_MAX = 4_000;
-
 /** Finds a word in texts, in whatever case. */
 class Finder {
-  /** Whether a number may hold it. */
-  readonly numeric: boolean;
-
   private readonly lower: string;
+  /** Whether a number may hold it. */
+  private readonly numeric: boolean;
   /** For a plain word an expression, which needs no copy of the text. */
   private readonly pattern: RegExp | null;
-  private readonly known = new Map<string, boolean>();
+  private plan = '';
+  private planned = false;
 
   constructor(word: string) {
     this.lower = word.toLowerCase();
@@ -289,15 +291,13 @@ class Finder {
     return this.pattern === null ? text.toLowerCase().includes(this.lower) : this.pattern.test(text);
   }
 
-  /** For texts that many activities share. */
-  often(text: string | null): boolean {
-    if (text === null) return false;
-    let found = this.known.get(text);
-    if (found === undefined) {
-      found = this.in(text);
-      if (this.known.size < OFTEN_MAX) this.known.set(text, found);
+  /** The same in a text that very many activities share. */
+  inPlan(text: string): boolean {
+    if (text !== this.plan) {
+      this.plan = text;
+      this.planned = this.in(text);
     }
-    return found;
+    return this.planned;
   }
 
   value(value: unknown): boolean {
@@ -310,11 +310,11 @@ class Finder {
 
   of(a: Activity): boolean {
     return (
-      this.often(a.name) ||
-      this.often(a.doing) ||
+      this.in(a.name) ||
+      (a.doing !== null && this.in(a.doing)) ||
       (a.did !== null && this.in(a.did)) ||
-      this.often(a.willDo) ||
-      this.often(a.threadId) ||
+      (a.willDo !== null && this.inPlan(a.willDo)) ||
+      (a.threadId !== null && this.in(a.threadId)) ||
       (a.error !== null && this.value(a.error)) ||
       (a.decision !== null && this.value(a.decision)) ||
       (a.attributes !== null && this.value(a.attributes))
@@ -405,8 +405,11 @@ export function compile(
           })),
     );
   }
-  if (tests.length === 0) return null;
-  return (a) => tests.every((test) => test(a));
+  const [first] = tests;
+  if (first === undefined) return null;
+  if (tests.length > 1) return (a) => tests.every((test) => test(a));
+  if (attrs.length === 0 && words.length > 0) first.byName = (name) => words.every((word) => word.in(name));
+  return first;
 }
 
 /** The time at work: of an open activity until now; what never started, or was lost, has none. */

@@ -68,6 +68,24 @@ describe('a search that is typed on', () => {
     expect(list.read().at(2)).toBeUndefined();
   });
 
+  it('takes a name for enough only where words alone are asked for', () => {
+    const store = storeOf(['part 1', 'part 2']);
+    put(store, 1, 'port 2', 3);
+    const list = new List(store);
+    for (const [q, want] of [
+      ['part', ['part 1']],
+      ['part type:span', ['part 1']],
+      ['part type:decision', []],
+      ['p 2', ['port 2']],
+      ['part attr.a:1', []],
+    ] as const) {
+      list.filter(compile(new Set<State>(), parse(q), new Set()));
+      expect(names(list), q).toEqual(want);
+    }
+    list.filter(compile(new Set<State>(['FAILED']), parse('part'), new Set()));
+    expect(names(list)).toEqual([]);
+  });
+
   it('finds a row that has changed since', () => {
     const store = storeOf(['order 71', 'parcel']);
     const list = new List(store);

@@ -1,8 +1,17 @@
 // What the page holds of the log: the latest version of each activity, in the order of their beginnings.
 import { isFinal, type Activity, type Change, type Page } from './wire';
 
+/** A name, and the last filter tried on it; see List. */
+export interface Name {
+  readonly text: string;
+  tried: number;
+  hit: boolean;
+}
+
 export interface Row {
   a: Activity;
+  /** That of `a`: names are few, and to look at them alone is to look at little. */
+  name: Name;
   /** The sequence of the event that `a` is as of. */
   seq: number;
   /** Counts the page's own first sights, so that a frozen list knows what came later. */
@@ -52,8 +61,19 @@ function ended(a: Row, b: Row): number {
   return (a.a.endedAt ?? a.key) - (b.a.endedAt ?? b.key) || a.arrival - b.arrival;
 }
 
+const names = new Map<string, Name>();
+
+function nameOf(text: string): Name {
+  let name = names.get(text);
+  if (name === undefined) {
+    if (names.size >= 10_000) names.clear();
+    names.set(text, (name = { text, tried: 0, hit: false }));
+  }
+  return name;
+}
+
 function rowOf(a: Activity, seq: number, arrival: number): Row {
-  return { a, seq, arrival, key: begins(a), tried: 0, hit: false, failure: null };
+  return { a, name: nameOf(a.name), seq, arrival, key: begins(a), tried: 0, hit: false, failure: null };
 }
 
 export class Store {
@@ -185,6 +205,7 @@ export class Store {
     share(a, was);
     row.seq = seq;
     row.a = a;
+    if (a.name !== was.name) row.name = nameOf(a.name);
     row.tried = 0;
     row.failure = null;
     if (was.state !== a.state) this.fileFinal(row);
