@@ -12,12 +12,15 @@ const MINUTES = Number(process.env.MINUTES ?? 0);
 const ROWS = 100_000;
 const RATE = 5_000;
 
-// The design's budgets; CPU is in milliseconds of the main thread. docs/PERFORMANCE.md says which of them are met.
+// The design's budgets, all of which are met; CPU is in milliseconds of the main thread.
 const CPU_A_SECOND = 250;
 const CPU_A_KEY = 30;
+const CPU_A_SEEK = 150;
+const CPU_A_TASK = 50;
 const HEAP_MB = 60;
-// What must hold, on a machine that may be busy with other work: no more than so many times the budget.
-const SLACK = 4;
+// What must hold on a machine of two cores: CPU, which a slower one has more of, and heap, as so many times the budget.
+const SLACK = 1.5;
+const HEAP_SLACK = 1.1;
 
 const CHANGE_MS = 250;
 const NODES = 12_000;
@@ -61,10 +64,24 @@ class Meter {
 
   /** Bytes and nodes that are left when garbage is gone. */
   async left() {
-    await this.cdp.send('HeapProfiler.collectGarbage');
+    // The second takes what the first has only just let go.
+    for (let i = 0; i < 2; i++) await this.cdp.send('HeapProfiler.collectGarbage');
     const { usedSize } = await this.cdp.send('Runtime.getHeapUsage');
     return { heap: usedSize, nodes: (await this.metrics()).Nodes };
   }
+}
+
+/** How long the main thread's longest task of some seconds is at work, in milliseconds of CPU. */
+async function longest(page, ms) {
+  await browser.startTracing(page, { categories: ['__metadata', 'toplevel'] });
+  await pause(ms);
+  const { traceEvents } = JSON.parse(await browser.stopTracing());
+  const main = new Set(
+    traceEvents.filter((e) => e.name === 'thread_name' && e.args.name === 'CrRendererMain').map((e) => e.tid),
+  );
+  const tasks = traceEvents.filter((e) => e.name.endsWith('RunTask') && main.has(e.tid) && e.tdur > 0);
+  assert.ok(tasks.length > 0, 'the trace tells of tasks');
+  return Math.max(...tasks.map((e) => e.tdur)) / 1_000;
 }
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -157,6 +174,8 @@ test(`${ROWS} rows at ${RATE} events a second`, { timeout: 900_000 + MINUTES * 6
     hold(`${view}: main thread, ms for ${RATE} events`, used, CPU_A_SECOND);
     const long = await page.evaluate(() => globalThis.longTasks);
     t.diagnostic(`${view}: ${long.length} tasks longer than 50 ms by the clock`);
+    const task = await least(CPU_A_TASK, () => longest(page, 10_000));
+    hold(`${view}: the longest task of 10 s, ms`, task, CPU_A_TASK);
   }
 
   for (let minute = 0, first = null; minute < MINUTES; minute++) {
@@ -172,7 +191,7 @@ test(`${ROWS} rows at ${RATE} events a second`, { timeout: 900_000 + MINUTES * 6
   await order({ rate: 0 });
   await pause(2_000);
   const { heap, nodes } = await meter.left();
-  hold('heap, MB', heap / 1e6, HEAP_MB, 2);
+  hold('heap, MB', heap / 1e6, HEAP_MB, HEAP_SLACK);
   hold('nodes', nodes, NODES, 1);
 
   await page.keyboard.press('g');
@@ -196,6 +215,18 @@ test(`${ROWS} rows at ${RATE} events a second`, { timeout: 900_000 + MINUTES * 6
   });
   assert.ok((await rows(page)) < shown / 2, 'the search shows what it finds alone');
   hold('a key in the search, ms', key, CPU_A_KEY);
+
+  await page.locator('[data-search]').fill('');
+  await page.locator('[data-search]').blur();
+  await pause(1_000);
+  const seek = await least(CPU_A_SEEK, () =>
+    meter.cpu(async () => {
+      await page.keyboard.press('ArrowLeft');
+      await page.locator('.dock[data-past="true"]').waitFor();
+      await pause(250);
+    }),
+  );
+  hold('a seek, ms', seek, CPU_A_SEEK);
 
   assert.deepEqual(complaints, []);
   assert.deepEqual(failed, []);

@@ -363,7 +363,8 @@ class Held implements Activity {
 }
 
 function micros(ms: number | null, from: number): number | null {
-  return ms === null ? null : Math.round((ms - from) * 1_000);
+  // No -0, which is no small whole number.
+  return ms === null ? null : Math.round((ms - from) * 1_000) + 0;
 }
 
 function millis(micros: number | null, from: number): number | null {
