@@ -1,7 +1,7 @@
 // The feed: a store's rows, newest first, through a filter. While the reader is somewhere in the middle it
 // is frozen: what arrives is counted, and no row moves.
 import type { Test } from './filters';
-import type { Name, Row, Store } from './store';
+import { nameOf, type Name, type Row, type Store } from './store';
 
 export interface Rows {
   length: number;
@@ -120,7 +120,9 @@ export class List {
   private passes(row: Row): boolean {
     if (this.test === null) return true;
     if (row.tried !== this.testId) {
-      row.hit = (row.tried !== this.wider || row.hit) && (this.named(row.name) || this.test(row.a));
+      row.hit =
+        (row.tried !== this.wider || row.hit) &&
+        (this.named((row.name ??= nameOf(row.a.name))) || this.test(row.a));
       row.tried = this.testId;
     }
     return row.hit;

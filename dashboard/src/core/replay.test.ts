@@ -246,21 +246,18 @@ describe('Replay', () => {
   it('seeks within the budget at 100,000 rows and goes on for less', { timeout: 60_000 }, () => {
     const { live, replay } = setup();
     const n = 100_000;
-    const sample = change(1, 'a', 0).activity;
     for (let i = 0; i < n; i++) {
       const open = i > n - 1_000;
-      const activity: Activity = {
-        ...sample,
-        id: `${String(i % 5_000).padStart(32, '0')}-${String(i).padStart(16, '0')}`,
+      const id = `${String(i % 5_000).padStart(32, '0')}-${String(i).padStart(16, '0')}`;
+      const made = change(i + 1, id, i, {
         type: i % 20 === 0 ? 'decision' : 'span',
         state: open ? 'IN_PROGRESS' : i % 50 === 0 ? 'FAILED' : 'COMPLETED',
-        plannedAt: ZERO + i,
-        startedAt: ZERO + i + 1,
-        endedAt: open ? null : ZERO + i + 2_000,
-        durationMs: open ? null : 1_999,
-        lastSeenAt: ZERO + i + (open ? 5 : 2_000),
-      };
-      live.apply({ kind: 'change', snapshot: false, logId: 'log', seq: i + 1, activity });
+        started_at: iso(i + 1),
+        ended_at: open ? null : iso(i + 2_000),
+        duration_ms: open ? null : 1_999,
+        last_seen_at: iso(i + (open ? 5 : 2_000)),
+      });
+      live.apply(made);
     }
     live.settle();
     replay.seek(ZERO);

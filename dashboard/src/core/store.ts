@@ -10,8 +10,8 @@ export interface Name {
 
 export interface Row {
   a: Activity;
-  /** That of `a`: names are few, and to look at them alone is to look at little. */
-  name: Name;
+  /** That of `a`, once asked for: names are few, and to look at them alone is to look at little. */
+  name: Name | null;
   /** The sequence of the event that `a` is as of. */
   seq: number;
   /** Counts the page's own first sights, so that a frozen list knows what came later. */
@@ -63,7 +63,7 @@ function ended(a: Row, b: Row): number {
 
 const names = new Map<string, Name>();
 
-function nameOf(text: string): Name {
+export function nameOf(text: string): Name {
   let name = names.get(text);
   if (name === undefined) {
     if (names.size >= 10_000) names.clear();
@@ -73,7 +73,7 @@ function nameOf(text: string): Name {
 }
 
 function rowOf(a: Activity, seq: number, arrival: number): Row {
-  return { a, name: nameOf(a.name), seq, arrival, key: begins(a), tried: 0, hit: false, failure: null };
+  return { a, name: null, seq, arrival, key: begins(a), tried: 0, hit: false, failure: null };
 }
 
 export class Store {
@@ -205,7 +205,7 @@ export class Store {
     share(a, was);
     row.seq = seq;
     row.a = a;
-    if (a.name !== was.name) row.name = nameOf(a.name);
+    if (a.name !== was.name) row.name = null;
     row.tried = 0;
     row.failure = null;
     if (was.state !== a.state) this.fileFinal(row);

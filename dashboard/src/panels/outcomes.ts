@@ -10,7 +10,8 @@ import type { Activity } from '../core/wire';
 const BATCH = 10;
 const BATCH_MS = 150;
 const NODES = 5_000;
-const HELD = 20_000;
+/** More than one answer brings. */
+const HELD = 6_000;
 
 export class Outcomes implements Follower {
   private forest = new Forest(HELD);
