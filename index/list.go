@@ -127,18 +127,21 @@ func (p *page) none(best int64) bool {
 func (x *Index) collectOpen(ctx context.Context, p *page, f *activity.Filter) (v view, err error) {
 	var found []candidate
 	var since []activity.ID // changed since the moment: each is folded anew
-	needles := needlesOf(f)
+	needles, open := needlesOf(f), selectsOpen(f)
 	err = x.look(ctx, func(l *look) {
 		v, found, since = x.view(), found[:0], since[:0]
 		if p.q.At != nil {
 			v.now, v.asOf.Seq = p.q.At.Time, p.q.At.Seq
+		}
+		if !open && p.q.At == nil {
+			return
 		}
 		for _, o := range x.open.All() {
 			if p.q.At != nil && o.head.Seq > p.q.At.Seq {
 				if o.begun <= p.q.At.Seq {
 					since = append(since, o.head.ID)
 				}
-			} else if key, ok := sortKey(p.q.Sort, &o.head); ok && l.matchOpen(f, needles, o, v.now) {
+			} else if key, ok := sortKey(p.q.Sort, &o.head); ok && open && l.matchOpen(f, needles, o, v.now) {
 				found = append(found, candidate{key: key, id: o.head.ID, parent: o.head.Parent})
 			}
 		}
@@ -296,6 +299,11 @@ func (x *Index) answer(ctx context.Context, p *page, v view) (*activity.Page, er
 		}
 	}
 	return out, nil
+}
+
+// selectsOpen reports whether a filter can select anything in flight.
+func selectsOpen(f *activity.Filter) bool {
+	return len(f.States) == 0 || slices.ContainsFunc(f.States, activity.State.Open)
 }
 
 // matchOpen judges an open activity. What has to be read whole is first looked

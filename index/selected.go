@@ -24,6 +24,9 @@ func (x *Index) StatsOf(ctx context.Context, f *activity.Filter) (*activity.Stat
 	needles := needlesOf(f)
 	if err := x.look(ctx, func(l *look) {
 		v, t = x.view(), newSelected(st)
+		if !selectsOpen(f) {
+			return
+		}
 		for _, o := range x.open.All() {
 			if !l.matchOpen(f, needles, o, v.now) {
 				continue

@@ -258,11 +258,12 @@ type child struct {
 // counts those of others, of the same trace, on the way.
 func (l *look) children(id activity.ID, others map[activity.ID]*activity.Node) []child {
 	var found []child
-	for _, o := range l.x.open.All() {
+	for of, o := range l.x.open.All() {
 		switch {
+		case of.Trace != id.Trace: // as a parent's always is; most are not looked at
 		case o.head.Parent == id:
 			found = append(found, child{o.head.ID, o.head.PlannedAt})
-		case o.head.Parent.Trace == id.Trace:
+		default:
 			count(others, o.head.Parent)
 		}
 	}
