@@ -374,6 +374,9 @@ func (x *Index) scan(ctx context.Context, f *activity.Filter, fn func(*activity.
 	needles := needlesOf(f)
 	if err := x.look(ctx, func(l *look) {
 		v, open = x.view(), open[:0]
+		if !selectsOpen(f) {
+			return
+		}
 		for id, o := range x.open.All() {
 			if l.matchOpen(f, needles, o, v.now) {
 				open = append(open, id)
