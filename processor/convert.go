@@ -1,7 +1,6 @@
 package processor
 
 import (
-	"hash/maphash"
 	"math/bits"
 	"slices"
 	"unsafe"
@@ -74,26 +73,25 @@ func stateIn(attrs []attribute.KeyValue) activity.State {
 	return activity.StateUnknown
 }
 
-var seed = maphash.MakeSeed()
+// words is a KeyValue as the words that it is made of.
+type words [unsafe.Sizeof(attribute.KeyValue{}) / 8]uint64
 
 // fingerprint tells an attribute from what another processor may have made of
-// it. It is of where its key and its text lie, not of what they say: those of
-// one call of SetAttributes lie in one place, in the SDK and here. Arrays, which
-// are few, are read.
+// it. It is of the memory of the KeyValue itself, which says where its key and
+// its text lie, not what they say: those of one call of SetAttributes lie in one
+// place, in the SDK and here.
 func fingerprint(kv *attribute.KeyValue) uint64 {
-	var value uint64
-	switch kv.Value.Type() {
-	case attribute.STRING:
-		text := kv.Value.AsString()
-		value = uint64(uintptr(unsafe.Pointer(unsafe.StringData(text)))) + uint64(len(text))<<48
-	case attribute.INT64, attribute.BOOL, attribute.FLOAT64:
-		value = uint64(kv.Value.AsInt64())
-	default:
-		value = maphash.String(seed, kv.Value.String())
+	// Rotated, so that words of little range don't meet in the same bits, and
+	// mixed at the end: the sum over attributes is what is compared, and two that
+	// exchange their values must change it.
+	var even, odd uint64
+	w := (*words)(unsafe.Pointer(kv))
+	for i := 0; i+1 < len(w); i += 2 {
+		even = bits.RotateLeft64(even, 15) ^ w[i]
+		odd = bits.RotateLeft64(odd, 15) ^ w[i+1]
 	}
-	key := uint64(uintptr(unsafe.Pointer(unsafe.StringData(string(kv.Key)))))
-	// Odd factors with their bits well mixed; the sum over attributes is what is compared.
-	return (key^uint64(kv.Value.Type())<<56)*0x9E3779B97F4A7C15 ^ bits.RotateLeft64(value*0xD6E8FEB86659FD93, 32)
+	sum := even*0x9E3779B97F4A7C15 + odd*0xD6E8FEB86659FD93
+	return (sum ^ sum>>29) * 0xBF58476D1CE4E5B9
 }
 
 // setValue sets a value in its place: values are large, and most are strings.

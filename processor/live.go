@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	rtrace "runtime/trace"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -71,11 +72,12 @@ func (t *liveTracer) Start(ctx context.Context, name string, opts ...trace.SpanS
 		ctx = context.Background()
 	}
 	s := &liveSpan{tracer: t}
-	start := &s.start
-	if t.kept {
-		start = new(startContext)
+	start := (*startContext)(s)
+	traced := rtrace.IsEnabled()
+	if t.kept || traced { // the start's context lives on
+		start = &startContext{tracer: t}
 	}
-	start.Context, start.parent, start.tracer, start.name = ctx, trace.SpanFromContext(ctx), t, name
+	start.ctx, start.parent, start.name = ctx, trace.SpanFromContext(ctx), name
 	if parent, ok := start.parent.(*liveSpan); ok {
 		// The SDK counts the children of its own spans only.
 		start.parent = parent.ReadWriteSpan
@@ -86,17 +88,16 @@ func (t *liveTracer) Start(ctx context.Context, name string, opts ...trace.SpanS
 	if !ok { // not recording
 		return trace.ContextWithSpan(ctx, span), span
 	}
-	s.ReadWriteSpan, s.id = rw, idOf(rw.SpanContext())
-	s.ctx = spanContext{Context: ctx, span: s}
-	if rtrace.IsEnabled() { // the SDK put its task there
-		s.ctx.Context = inner
+	s.ReadWriteSpan, s.id, s.ctx = rw, idOf(rw.SpanContext()), ctx
+	if traced { // the SDK put its task there
+		s.ctx = inner
 	}
 	if t.provider.p.cfg.DetectPlainLeaks {
 		var pc [1]uintptr
 		runtime.Callers(2, pc[:])
 		s.DetectLeak(pc[0])
 	}
-	return &s.ctx, s
+	return (*spanContext)(s), s
 }
 
 // liveSpan is the SDK's span, with every change told. It does not declare End:
@@ -106,41 +107,44 @@ type liveSpan struct {
 	sdktrace.ReadWriteSpan
 	id     activity.ID
 	tracer *liveTracer
-	// Parts of the span, so that they cost no allocation of their own.
-	ctx   spanContext
-	start startContext
+	ctx    context.Context // in which it was started
+	// Of the start alone, and a part of the span so that it costs no allocation.
+	parent   trace.Span // the SDK's own
+	name     string
+	attrs    []attribute.KeyValue
+	kind     activity.SpanKind
+	linked   bool
+	captured bool // the sampler left the start's attributes here
 }
 
 var _ trace.Span = (*liveSpan)(nil)
 
-// spanContext is trace.ContextWithSpan without an allocation of its own.
-type spanContext struct {
-	context.Context
-	span *liveSpan
-}
+// spanContext is a live span as the context of what is done in it:
+// trace.ContextWithSpan without an allocation of its own.
+type spanContext liveSpan
+
+func (c *spanContext) Deadline() (time.Time, bool) { return c.ctx.Deadline() }
+func (c *spanContext) Done() <-chan struct{}       { return c.ctx.Done() }
+func (c *spanContext) Err() error                  { return c.ctx.Err() }
 
 func (c *spanContext) Value(key any) any {
 	switch key {
 	case spanKey:
-		return trace.Span(c.span)
+		return trace.Span((*liveSpan)(c))
 	case startKey{}: // that start is over
 		return nil
 	}
-	return c.Context.Value(key)
+	return c.ctx.Value(key)
 }
 
-// startContext is the context in which the SDK starts a span: the parent in it
-// is the SDK's own, and the sampler leaves the start's attributes in it.
-type startContext struct {
-	context.Context
-	parent   trace.Span
-	tracer   *liveTracer
-	name     string
-	attrs    []attribute.KeyValue
-	kind     trace.SpanKind
-	linked   bool
-	captured bool
-}
+// startContext is a live span as the context in which the SDK starts its own:
+// the parent in it is the SDK's own, and the sampler leaves the start's
+// attributes in it.
+type startContext liveSpan
+
+func (c *startContext) Deadline() (time.Time, bool) { return c.ctx.Deadline() }
+func (c *startContext) Done() <-chan struct{}       { return c.ctx.Done() }
+func (c *startContext) Err() error                  { return c.ctx.Err() }
 
 type startKey struct{}
 
@@ -160,7 +164,7 @@ func (c *startContext) Value(key any) any {
 	case startKey{}:
 		return c
 	}
-	return c.Context.Value(key)
+	return c.ctx.Value(key)
 }
 
 // spanKey is the key under which package trace keeps the span in a context. It

@@ -96,12 +96,12 @@ type batch struct {
 }
 
 const (
-	batchSize = 256
+	batchSize = 64
 	// hurryAt is how many full batches hurry the goroutine: to wake it takes the
 	// caller as long as some ten operations.
-	hurryAt = 2
+	hurryAt = 4
 	// maxSpare bounds the batches that are kept when they are empty.
-	maxSpare = 4
+	maxSpare = 16
 )
 
 type opKind uint8
@@ -232,7 +232,7 @@ func (p *Processor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
 	}
 	if c, ok := startOf(ctx); ok && c.captured {
 		o.text, o.look = c.name, c.linked
-		st.attrs, st.tracer, st.kind = c.attrs, c.tracer, kindOf(c.kind)
+		st.attrs, st.tracer, st.kind = c.attrs, c.tracer, c.kind
 	} else {
 		o.text, o.look = s.Name(), true
 		st.attrs, st.kind = s.Attributes(), kindOf(s.SpanKind())

@@ -25,7 +25,7 @@ func (s recordAll) ShouldSample(p sdktrace.SamplingParameters) sdktrace.Sampling
 		}
 	}
 	if c, ok := startOf(p.ParentContext); ok && len(result.Attributes) == 0 {
-		c.attrs, c.kind, c.linked, c.captured = p.Attributes, p.Kind, len(p.Links) > 0, true
+		c.attrs, c.kind, c.linked, c.captured = p.Attributes, kindOf(p.Kind), len(p.Links) > 0, true
 	}
 	return result
 }
