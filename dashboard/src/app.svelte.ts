@@ -45,6 +45,8 @@ export const f = format(undefined, t.units);
 
 // Lists repaint at 10 Hz: nobody reads faster, and it costs a third of painting each frame.
 const REPAINT_MS = 85;
+// What stands beside them, and few read at once, at 4 Hz.
+const SLOW_MS = 230;
 const STATS_MS = 1_000;
 const SEARCH_MS = 250;
 const SEARCH_AGAIN_MS = 5_000;
@@ -121,6 +123,8 @@ class Monitor {
   private readonly links = $derived(linker(this.route));
   /** Grows at each repaint of the lists. */
   beat = $state(0);
+  /** When what stands beside the lists was painted; another object each time. */
+  slow = $state.raw({ now: Date.now() });
   held = $state.raw<{ at: number; seq: number } | null>(null);
   waiting = $state(0);
   rate = $state<number | null>(null);
@@ -187,6 +191,7 @@ class Monitor {
   private received = 0;
   private readonly watch = new Watch(BEHIND_MS);
   private seconds = 0;
+  private slowed = 0;
   private grouping = { at: 0, store: this.live, version: -1, test: null as Test | null };
   private arrivals: { at: number; n: number }[] = [];
   private aged = 0;
@@ -346,7 +351,13 @@ class Monitor {
       feed.filter(this.test, narrower);
       if (frozen) feed.freeze();
     }
+    this.repaint();
+  }
+
+  /** Has all be painted anew, whenever it was. */
+  repaint(): void {
     this.beat++;
+    this.slow = { now: this.now };
   }
 
   /** The search and the chips as parameters of the API. */
@@ -606,7 +617,7 @@ class Monitor {
     this.time?.live();
     this.release();
     this.feed.thaw();
-    this.beat++;
+    this.repaint();
     for (const list of document.querySelectorAll('[data-list]')) list.scrollTop = 0;
   }
 
@@ -641,7 +652,18 @@ class Monitor {
       this.rate = this.link.phase === 'live' ? this.events.perSecond() : null;
     }
     this.beat++;
+    if (moment !== null || at - this.slowed >= SLOW_MS) {
+      this.slowed = at;
+      this.slow = { now: this.now };
+    }
   };
+
+  /** What follows the lists, or, beside other lists, goes slower: the time that it was painted for. */
+  painted(full: boolean): { now: number } {
+    if (!full) return this.slow;
+    void this.beat;
+    return { now: this.now };
+  }
 
   private tint(at: number): void {
     this.arrivals.push({ at, n: this.live.arrivals });

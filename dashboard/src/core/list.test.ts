@@ -28,6 +28,28 @@ const names = (list: List) => {
   return Array.from({ length: rows.length }, (_, i) => rows.at(i)?.a.name);
 };
 
+describe('a list that nobody reads', () => {
+  it('holds no row that the store has let go', () => {
+    const store = new Store({ rows: 20, list: 5 });
+    store.reset('log');
+    const fill = (from: number, to: number) => {
+      for (let n = from; n < to; n++) put(store, n, `order ${n}`, n + 1);
+      store.settle();
+    };
+    fill(0, 20);
+    const list = new List(store);
+    const rows = list.read();
+    expect(rows.length).toBe(20);
+    expect(rows.at(0)?.a.name).toBe('order 19');
+    fill(20, 55);
+    for (let i = 0; i < rows.length; i++) {
+      const row = rows.at(i);
+      expect(row === undefined || store.rows.get(row.a.id) === row).toBe(true);
+    }
+    expect(names(list)[0]).toBe('order 54');
+  });
+});
+
 describe('a search that is typed on', () => {
   const none: ReadonlySet<State> = new Set();
 

@@ -88,7 +88,10 @@ export class List {
       for (const row of order) if (row.arrival > arrival && this.passes(row)) this.fresh++;
       this.rows = ofArray(list);
     } else if (this.test === null) {
-      this.rows = { length: order.length, at: (index) => order[order.length - 1 - index] };
+      // Of the store's own rows, so that what it lets go is not held here while nobody reads.
+      const { store } = this;
+      const { length } = order;
+      this.rows = { length, at: (index) => store.order[length - 1 - index] };
     } else {
       this.rows = this.pick(order);
     }

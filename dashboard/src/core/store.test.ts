@@ -26,6 +26,31 @@ describe('Store', () => {
     expect(store.seq).toBe(4);
   });
 
+  it('leaves a row in its place when another beginning of it comes to light', () => {
+    store.apply(change(1, 'a', 10));
+    store.apply(change(2, 'b', 20));
+    store.settle();
+    store.apply(change(3, 'a', 30, { name: 'moved' }));
+    store.apply(change(4, 'c', 25));
+    store.settle();
+    expect(store.order.map((row) => [row.a.id, row.a.name])).toEqual([
+      ['a', 'moved'],
+      ['b', 'Process order'],
+      ['c', 'Process order'],
+    ]);
+    expect(store.order[0]?.key).toBe(Date.UTC(2026, 10, 22) + 10);
+  });
+
+  it('keeps what is in flight, in order, when it lets the oldest go', () => {
+    store = new Store({ rows: 10, list: 5 });
+    store.reset('log');
+    for (let n = 0; n < 14; n++) store.apply(change(n + 1, `${n}`, n * 1_000, n % 4 === 0 ? {} : done));
+    store.settle();
+    expect(ids()).toEqual(['0', '4', '7', '8', '9', '10', '11', '12', '13']);
+    expect([...store.rows.keys()].sort()).toEqual([...ids()].sort());
+    expect(store.dropped).toBe(5);
+  });
+
   it('gives the same rows for any order and repetition', () => {
     const events = [
       change(1, 'a', 10, { state: 'PLANNED' }),

@@ -1,4 +1,5 @@
 // What the page holds of the log: the latest version of each activity, in the order of their beginnings.
+import { begins } from './times';
 import { isFinal, type Activity, type Change, type Page } from './wire';
 
 /** A name, and the last filter tried on it; see List. */
@@ -8,20 +9,41 @@ export interface Name {
   hit: boolean;
 }
 
-export interface Row {
-  a: Activity;
+/** The latest version of an activity, and what the page notes of it. */
+export class Row {
   /** That of `a`, once asked for: names are few, and to look at them alone is to look at little. */
-  name: Name | null;
-  /** The sequence of the event that `a` is as of. */
-  seq: number;
-  /** Counts the page's own first sights, so that a frozen list knows what came later. */
-  arrival: number;
-  key: number;
+  name: Name | null = null;
   /** The last filter tried on `a` and its answer; see List. */
-  tried: number;
-  hit: boolean;
+  tried = 0;
+  hit = false;
   /** How `a` failed, once asked for; see failures. */
-  failure: string | null;
+  failure: string | null = null;
+  /** Where it stays, when a later version has another beginning. */
+  private fixed: number | null = null;
+
+  constructor(
+    public a: Activity,
+    /** The sequence of the event that `a` is as of. */
+    public seq: number,
+    /** Counts the page's own first sights, so that a frozen list knows what came later. */
+    readonly arrival: number,
+  ) {}
+
+  /** Its place in the order: when the first version began. */
+  get key(): number {
+    return this.fixed ?? begins(this.a);
+  }
+
+  /** Takes another version. */
+  take(a: Activity, seq: number): void {
+    const { key } = this;
+    if (begins(a) !== key) this.fixed = key;
+    if (a.name !== this.a.name) this.name = null;
+    this.a = a;
+    this.seq = seq;
+    this.tried = 0;
+    this.failure = null;
+  }
 }
 
 export interface Limits {
@@ -49,10 +71,6 @@ const KEPT = 0.98;
 
 export const LIMITS: Limits = { rows: 100_000, list: 5_000 };
 
-function begins(a: Activity): number {
-  return a.plannedAt ?? a.startedAt ?? a.endedAt ?? 0;
-}
-
 function before(a: Row, b: Row): number {
   return a.key - b.key || a.arrival - b.arrival;
 }
@@ -70,10 +88,6 @@ export function nameOf(text: string): Name {
     names.set(text, (name = { text, tried: 0, hit: false }));
   }
   return name;
-}
-
-function rowOf(a: Activity, seq: number, arrival: number): Row {
-  return { a, name: null, seq, arrival, key: begins(a), tried: 0, hit: false, failure: null };
 }
 
 export class Store {
@@ -159,7 +173,7 @@ export class Store {
   /** Fills an empty store at once with what is there, each activity once, ascending by beginning. */
   fill(activities: readonly Activity[], seq: number): void {
     for (const a of activities) {
-      const row = rowOf(a, seq, ++this.arrivals);
+      const row = new Row(a, seq, ++this.arrivals);
       this.rows.set(a.id, row);
       this.order.push(row);
       if (a.type === 'decision') this.file('decisions', row);
@@ -190,7 +204,7 @@ export class Store {
   private put(a: Activity, seq: number): void {
     const row = this.rows.get(a.id);
     if (row === undefined) {
-      const made = rowOf(a, seq, ++this.arrivals);
+      const made = new Row(a, seq, ++this.arrivals);
       this.rows.set(a.id, made);
       this.fresh.push(made);
       if (a.type === 'decision') this.file('decisions', made);
@@ -203,11 +217,7 @@ export class Store {
     if (seq < row.seq || (seq === row.seq && isFinal(row.a.state) && !isFinal(a.state))) return;
     const was = row.a;
     share(a, was);
-    row.seq = seq;
-    row.a = a;
-    if (a.name !== was.name) row.name = null;
-    row.tried = 0;
-    row.failure = null;
+    row.take(a, seq);
     if (was.state !== a.state) this.fileFinal(row);
     if (was.type !== a.type && a.type === 'decision') this.file('decisions', row);
     this.version = ++versions;
@@ -244,7 +254,10 @@ export class Store {
       this.rows.delete(row.a.id);
       for (const follower of this.followers) follower.drop(row);
     }
-    this.order = open.concat(order.slice(at));
+    // In its place: whoever reads rows of it holds none of those that are gone.
+    const kept = at - open.length;
+    for (const [i, row] of open.entries()) order[kept + i] = row;
+    order.splice(0, kept);
     this.version = ++versions;
   }
 

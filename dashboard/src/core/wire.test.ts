@@ -182,6 +182,47 @@ describe('activity', () => {
     expect(a?.decision?.confidence).toBe(0);
   });
 
+  it('tells what it was told, of very many alike as of one', () => {
+    const trace = '4bf92f3577b34da6a3ce929d0e0e4736';
+    for (let n = 0; n < 200; n++) {
+      const span = String(n).padStart(16, '0');
+      const told = {
+        type: n % 3 === 0 ? 'decision' : 'work_item',
+        service: n % 5 === 0 ? null : `service ${n % 4}`,
+        instance: `instance ${n % 7}`,
+        agent: n % 2 === 0 ? null : `agent ${n % 40}`,
+        lease: 'live',
+      };
+      const a = activity(
+        wireActivity({
+          ...told,
+          activity_id: `${trace}-${span}`,
+          thread_id: n % 6 === 0 ? null : `thread ${n % 9}`,
+          thread_name: n % 4 === 0 ? '' : `Thread ${n % 11}`,
+          trace_url: n % 8 === 0 ? null : `https://jaeger/trace/${trace}?uiFind=${span}`,
+        }),
+      );
+      for (const [key, value] of Object.entries(told)) expect(a?.[key as keyof typeof told]).toBe(value);
+      expect(a?.threadId).toBe(n % 6 === 0 ? null : `thread ${n % 9}`);
+      expect(a?.threadName).toBe(n % 4 === 0 ? null : `Thread ${n % 11}`);
+      expect(a?.traceUrl).toBe(n % 8 === 0 ? null : `https://jaeger/trace/${trace}?uiFind=${span}`);
+    }
+    expect(activity(wireActivity({ trace_url: 'https://jaeger/' }))?.traceUrl).toBe('https://jaeger/');
+  });
+
+  it('knows its times to the microsecond, planned or not', () => {
+    const told = { started_at: '2026-11-22T10:00:00.123456Z', ended_at: '2026-11-22T10:20:00.999999Z' };
+    for (const planned_at of ['2026-11-22T09:59:59.999999Z', null, '1969-12-31T23:59:59.250000Z']) {
+      const a = activity(wireActivity({ ...told, planned_at }));
+      const near = (ms: number | null | undefined, want: string, micros: number) =>
+        expect(Math.abs((ms ?? NaN) - Date.parse(want) - micros / 1_000)).toBeLessThan(0.001);
+      if (planned_at === null) expect(a?.plannedAt).toBeNull();
+      else near(a?.plannedAt, `${planned_at.slice(0, 19)}Z`, Number(planned_at.slice(20, 26)));
+      near(a?.startedAt, '2026-11-22T10:00:00Z', 123_456);
+      near(a?.endedAt, '2026-11-22T10:20:00Z', 999_999);
+    }
+  });
+
   it.each([
     ['http://localhost:16686/trace/1', 'http://localhost:16686/trace/1'],
     ['https://jaeger.example/', 'https://jaeger.example/'],

@@ -176,9 +176,9 @@ function timeOf(value: string): number | null {
 // Few distinct services, types, agents, threads and plans name very many activities: each text is held once.
 const pool = new Map<string, string>(TYPES.map((type) => [type, type]));
 // Of each field the text before: often the next is the same, and to compare costs less than to look it up.
-const lately = new Array<string | null>(11).fill(null);
+const lately = new Array<string | null>(5).fill(null);
 
-function shared(value: unknown, field = 0): string | null {
+function shared(value: unknown, field = 4): string | null {
   const before = lately[field] ?? null;
   if (before !== null && value === before) return before;
   return (lately[field] = pooled(value));
@@ -257,6 +257,80 @@ export function webUrl(value: unknown): string | null {
   return /^https?:\/\//i.test(value) ? value : null;
 }
 
+/** Who did what kind of work: few distinct ones stand for very many activities, and each is held once. */
+interface Source {
+  readonly type: string;
+  readonly service: string | null;
+  readonly instance: string | null;
+  readonly agent: string | null;
+  readonly threadId: string | null;
+  readonly threadName: string | null;
+  readonly lease: string | null;
+  /** The trace_url, with the ids of the trace and of the span left open. */
+  readonly link: string | null;
+}
+
+// By thread, or by service, the last few.
+const sources = new Map<string, Source[]>();
+const ALIKE = 16;
+
+/** Whether a text that was held is what this value decodes to. */
+function is(held: string | null, value: unknown): boolean {
+  return held === null ? typeof value !== 'string' || value === '' : held === value;
+}
+
+function sourceOf(value: Fields, id: string): Source {
+  const link = linkOf(webUrl(value.trace_url), id);
+  const by = text(value.thread_id, NAME_MAX) ?? text(value.service, NAME_MAX) ?? '';
+  const type = text(value.type, NAME_MAX) ?? 'span';
+  const alike = sources.get(by) ?? [];
+  for (const s of alike) {
+    if (
+      s.type === type &&
+      s.link === link &&
+      is(s.threadId, value.thread_id) &&
+      is(s.threadName, value.thread_name) &&
+      is(s.agent, value.agent) &&
+      is(s.service, value.service) &&
+      is(s.instance, value.instance) &&
+      is(s.lease, value.lease)
+    ) {
+      return s;
+    }
+  }
+  const made = {
+    type: shared(type) ?? type,
+    service: shared(value.service),
+    instance: shared(value.instance),
+    agent: shared(value.agent),
+    threadId: shared(value.thread_id),
+    threadName: shared(value.thread_name),
+    lease: shared(value.lease),
+    link,
+  };
+  if (alike.length >= ALIKE) alike.shift();
+  alike.push(made);
+  if (sources.size >= 5_000) sources.clear();
+  sources.set(by, alike);
+  return made;
+}
+
+const TRACE = '\u0001';
+const SPAN = '\u0002';
+
+/** The link of which `urlOf` makes the same address again; null when there is none. */
+function linkOf(url: string | null, id: string): string | null {
+  if (url === null || url.includes(TRACE) || url.includes(SPAN)) return null;
+  return id.length === 49 ? url.replace(id.slice(0, 32), TRACE).replace(id.slice(33), SPAN) : url;
+}
+
+function urlOf(link: string | null, id: string): string | null {
+  return link?.replace(TRACE, () => id.slice(0, 32)).replace(SPAN, () => id.slice(33)) ?? null;
+}
+
+/** Seconds from here on are small whole numbers, until 2051. */
+const EPOCH = 1_500_000_000;
+
 /**
  * An activity as the page holds it, 100,000 times over. Its times are kept to the microsecond, from its
  * beginning on: a small whole number stands in the object itself, any other one costs 12 bytes beside it.
@@ -264,7 +338,6 @@ export function webUrl(value: unknown): string | null {
 class Held implements Activity {
   id: string;
   parentId: string | null;
-  type: string;
   state: State;
   stalled: boolean;
   name: string;
@@ -272,19 +345,14 @@ class Held implements Activity {
   doing: string | null;
   did: string | null;
   progress: number | null;
-  service: string | null;
-  instance: string | null;
-  agent: string | null;
-  threadId: string | null;
-  threadName: string | null;
-  lease: string | null;
   decision: Decision | null;
   error: Failure | null;
   attributes: Fields | null;
-  traceUrl: string | null;
 
-  private readonly from: number;
-  private planned: number | null;
+  readonly source: Source;
+  /** When it began: seconds since the epoch, and microseconds; the complement of these when it was not planned. */
+  private readonly second: number;
+  private readonly micro: number;
   private started: number | null;
   private ended: number | null;
   private seen: number | null;
@@ -292,10 +360,9 @@ class Held implements Activity {
   private worked: number | null;
   private usual: number | null;
 
-  constructor(a: Activity) {
+  constructor(a: Omit<Activity, keyof Source | 'traceUrl'>, source: Source) {
     this.id = a.id;
     this.parentId = a.parentId;
-    this.type = a.type;
     this.state = a.state;
     this.stalled = a.stalled;
     this.name = a.name;
@@ -303,77 +370,116 @@ class Held implements Activity {
     this.doing = a.doing;
     this.did = a.did;
     this.progress = a.progress;
-    this.service = a.service;
-    this.instance = a.instance;
-    this.agent = a.agent;
-    this.threadId = a.threadId;
-    this.threadName = a.threadName;
-    this.lease = a.lease;
     this.decision = a.decision;
     this.error = a.error;
     this.attributes = a.attributes;
-    this.traceUrl = a.traceUrl;
+    this.source = source;
     const from = a.plannedAt ?? a.startedAt ?? a.endedAt ?? a.lastSeenAt ?? 0;
-    this.from = from;
-    this.planned = micros(a.plannedAt, from);
-    this.started = micros(a.startedAt, from);
-    this.ended = micros(a.endedAt, from);
-    this.seen = micros(a.lastSeenAt, from);
-    this.wait = micros(a.waitMs, 0);
-    this.worked = micros(a.durationMs, 0);
-    this.usual = micros(a.usualMs, 0);
+    const second = Math.floor(from / 1_000);
+    const micro = Math.round((from - second * 1_000) * 1_000);
+    this.second = second - EPOCH;
+    this.micro = a.plannedAt === null ? ~micro : micro;
+    this.started = this.since(a.startedAt);
+    this.ended = this.since(a.endedAt);
+    this.seen = this.since(a.lastSeenAt);
+    this.wait = micros(a.waitMs);
+    this.worked = micros(a.durationMs);
+    this.usual = micros(a.usualMs);
+  }
+
+  get type(): string {
+    return this.source.type;
+  }
+  get service(): string | null {
+    return this.source.service;
+  }
+  get instance(): string | null {
+    return this.source.instance;
+  }
+  get agent(): string | null {
+    return this.source.agent;
+  }
+  get threadId(): string | null {
+    return this.source.threadId;
+  }
+  get threadName(): string | null {
+    return this.source.threadName;
+  }
+  get lease(): string | null {
+    return this.source.lease;
+  }
+  get traceUrl(): string | null {
+    return urlOf(this.source.link, this.id);
   }
 
   get plannedAt(): number | null {
-    return millis(this.planned, this.from);
+    return this.micro < 0 ? null : this.at(0);
   }
   get startedAt(): number | null {
-    return millis(this.started, this.from);
+    return this.at(this.started);
   }
   set startedAt(ms: number | null) {
-    this.started = micros(ms, this.from);
+    this.started = this.since(ms);
   }
   get endedAt(): number | null {
-    return millis(this.ended, this.from);
+    return this.at(this.ended);
   }
   set endedAt(ms: number | null) {
-    this.ended = micros(ms, this.from);
+    this.ended = this.since(ms);
   }
   get lastSeenAt(): number | null {
-    return millis(this.seen, this.from);
+    return this.at(this.seen);
   }
   set lastSeenAt(ms: number | null) {
-    this.seen = micros(ms, this.from);
+    this.seen = this.since(ms);
   }
   get waitMs(): number | null {
-    return millis(this.wait, 0);
+    return millis(this.wait);
   }
   set waitMs(ms: number | null) {
-    this.wait = micros(ms, 0);
+    this.wait = micros(ms);
   }
   get durationMs(): number | null {
-    return millis(this.worked, 0);
+    return millis(this.worked);
   }
   set durationMs(ms: number | null) {
-    this.worked = micros(ms, 0);
+    this.worked = micros(ms);
   }
   get usualMs(): number | null {
-    return millis(this.usual, 0);
+    return millis(this.usual);
+  }
+
+  /** Microseconds from the beginning to a moment. */
+  private since(ms: number | null): number | null {
+    if (ms === null) return null;
+    const { micro } = this;
+    // No -0, which is no small whole number.
+    return Math.round((ms - (this.second + EPOCH) * 1_000) * 1_000) - (micro < 0 ? ~micro : micro) + 0;
+  }
+
+  private at(micros: number | null): number | null {
+    if (micros === null) return null;
+    const { micro } = this;
+    return (this.second + EPOCH) * 1_000 + ((micro < 0 ? ~micro : micro) + micros) / 1_000;
   }
 }
 
-function micros(ms: number | null, from: number): number | null {
-  // No -0, which is no small whole number.
-  return ms === null ? null : Math.round((ms - from) * 1_000) + 0;
+function micros(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms * 1_000) + 0;
 }
 
-function millis(micros: number | null, from: number): number | null {
-  return micros === null ? null : from + micros / 1_000;
+function millis(micros: number | null): number | null {
+  return micros === null ? null : micros / 1_000;
 }
 
 /** Another version of an activity. A spread would leave its times behind. */
-export function vary(a: Activity, change: Partial<Omit<Activity, 'plannedAt' | 'usualMs'>>): Activity {
-  return Object.assign(new Held(a), change);
+export function vary(
+  a: Activity,
+  change: Partial<Omit<Activity, 'plannedAt' | 'usualMs' | 'traceUrl' | keyof Source>>,
+): Activity {
+  // There are no others.
+  if (!(a instanceof Held)) throw new TypeError('this is no activity');
+  return Object.assign(new Held(a, a.source), change);
 }
 
 export function activity(value: unknown): Activity | null {
@@ -381,35 +487,30 @@ export function activity(value: unknown): Activity | null {
   const id = value.activity_id;
   const state = typeof value.state === 'string' ? states.get(value.state) : undefined;
   if (typeof id !== 'string' || id === '' || id.length > ID_MAX || state === undefined) return null;
-  return new Held({
-    id,
-    parentId: parent(value.parent_id),
-    type: shared(value.type, 9) ?? 'span',
-    state,
-    stalled: value.stalled === true,
-    name: shared(value.name) ?? id,
-    willDo: plan(value.what_it_will_do, 2),
-    doing: plan(value.what_its_doing, 3),
-    did: text(value.what_it_did),
-    progress: unit(value.progress),
-    plannedAt: time(value.planned_at),
-    startedAt: time(value.started_at),
-    endedAt: time(value.ended_at),
-    waitMs: span(value.wait_ms),
-    durationMs: span(value.duration_ms),
-    usualMs: span(value.usual_ms),
-    lastSeenAt: time(value.last_seen_at),
-    service: shared(value.service, 4),
-    instance: shared(value.instance, 10),
-    agent: shared(value.agent, 5),
-    threadId: shared(value.thread_id, 6),
-    threadName: shared(value.thread_name, 7),
-    lease: shared(value.lease, 8),
-    decision: decision(value.decision),
-    error: failure(value.error),
-    attributes: attributes(value.attributes),
-    traceUrl: webUrl(value.trace_url),
-  });
+  return new Held(
+    {
+      id,
+      parentId: parent(value.parent_id),
+      state,
+      stalled: value.stalled === true,
+      name: shared(value.name, 0) ?? id,
+      willDo: plan(value.what_it_will_do, 2),
+      doing: plan(value.what_its_doing, 3),
+      did: text(value.what_it_did),
+      progress: unit(value.progress),
+      plannedAt: time(value.planned_at),
+      startedAt: time(value.started_at),
+      endedAt: time(value.ended_at),
+      waitMs: span(value.wait_ms),
+      durationMs: span(value.duration_ms),
+      usualMs: span(value.usual_ms),
+      lastSeenAt: time(value.last_seen_at),
+      decision: decision(value.decision),
+      error: failure(value.error),
+      attributes: attributes(value.attributes),
+    },
+    sourceOf(value, id),
+  );
 }
 
 /** One object of a stream. */

@@ -178,7 +178,7 @@ class Time implements Travel, Audience {
     this.shown = null;
     this.replay.stop();
     app.past = null;
-    app.beat++;
+    app.repaint();
     this.address();
   }
 
