@@ -398,6 +398,43 @@ func TestArchiveRetires(t *testing.T) {
 	}
 }
 
+// What was read of late is kept, up to MaxCache.
+func TestCache(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		maxCache int64
+		again    bool // the second time is from the archive, too
+	}{
+		{"of the default", 0, false},
+		{"of one part", 1, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			store := newShelf()
+			x := New(Config{LogID: "01LOG", Archive: store, MaxBytes: 1, MaxCache: tt.maxCache})
+			tr := newTraffic(1)
+			for range 20 {
+				x.Apply(clone(tr.next(1_000)))
+				store.store(x)
+			}
+			x = store.restore(t, x.cfg)
+			var loads [2]int
+			for round := range loads {
+				before := store.loads
+				if err := x.Scan(t.Context(), &activity.Filter{}, func(*activity.Activity) error { return nil }); err != nil {
+					t.Fatal(err)
+				}
+				loads[round] = store.loads - before
+			}
+			if loads[0] == 0 || (loads[1] > 0) != tt.again {
+				t.Errorf("%d loads, then %d", loads[0], loads[1])
+			}
+			if x.cache.bytes == 0 || x.cache.bytes > x.cfg.MaxCache && tt.maxCache == 0 {
+				t.Errorf("%d bytes are kept, at most %d", x.cache.bytes, x.cfg.MaxCache)
+			}
+		})
+	}
+}
+
 // An archive that can't be read is an error to readers, and no end of the index.
 func TestArchiveBroken(t *testing.T) {
 	store := newShelf()
@@ -433,8 +470,7 @@ func TestArchiveBroken(t *testing.T) {
 	}
 }
 
-// What is stored of a segment or a state, cut or changed anywhere, is an error
-// and no panic.
+// What is stored of a state, cut or changed anywhere, is an error and no panic.
 func FuzzRestore(f *testing.F) {
 	store := newShelf()
 	x := New(Config{LogID: "01LOG", Archive: store})
@@ -452,5 +488,52 @@ func FuzzRestore(f *testing.F) {
 			state[(place%len(state)+len(state))%len(state)] ^= flip
 		}
 		_, _ = Restore(context.Background(), Config{LogID: "01LOG", Archive: store}, state, nil)
+	})
+}
+
+// What is stored of a segment, cut or changed anywhere, is an error and no panic,
+// and what is as it was written passes the check.
+func FuzzSegment(f *testing.F) {
+	x := New(Config{LogID: "01LOG"})
+	x.Apply(clone(newTraffic(1).next(60)))
+	written := x.segs[0].snapshot()
+	var stored [len(Parts) + 2][]byte // the parts, the summary, the dead rows
+	for _, p := range Parts {
+		stored[p] = written.appendPart(nil, p)
+	}
+	const summaryOf, deadOf = len(Parts), len(Parts) + 1
+	stored[summaryOf], stored[deadOf] = written.appendSummary(nil), written.appendDead(nil)
+	for k, data := range stored {
+		n := uint32(len(data))
+		f.Add(byte(k), uint32(0), n, []byte{})
+		f.Add(byte(k), uint32(0), n/2, []byte{})
+		f.Add(byte(k), n/3, n, []byte{0xff, 0xff, 0xff, 0xff, 0x7f})
+		f.Add(byte(k), uint32(1), n, []byte{0x81})
+	}
+	f.Fuzz(func(t *testing.T, what byte, place, length uint32, over []byte) {
+		k := int(what) % len(stored)
+		parts := stored
+		data := slices.Clone(stored[k][:min(int64(length), int64(len(stored[k])))])
+		copy(data[min(int64(place), int64(len(data))):], over)
+		parts[k] = data
+		seg, err := decodeSummary(written.first, parts[summaryOf], parts[deadOf])
+		if err != nil {
+			if slices.Equal(data, stored[k]) {
+				t.Fatal(err)
+			}
+			return
+		}
+		store := newShelf()
+		for _, p := range Parts {
+			store.parts[cacheKey{seg.first, p}] = parts[p]
+		}
+		y := New(Config{LogID: "01LOG", Archive: store})
+		y.keys = x.keys
+		if err := y.checkSegment(t.Context(), seg); slices.Equal(data, stored[k]) && err != nil {
+			t.Errorf("as it was written: %v", err)
+		}
+		_, _ = y.mayHold(t.Context(), seg, []uint32{1, 1 << 30})
+		m := newMatcher(t.Context(), y, &activity.Filter{}, view{})
+		_, _ = newSelected(&activity.Stats{}).counted(m, seg, parts[PartCounts])
 	})
 }

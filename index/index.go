@@ -151,6 +151,7 @@ func New(cfg Config) *Index {
 		refused: make(map[activity.ID]struct{}),
 		usual:   usual{runs: make(map[usualKey]*lastRuns)},
 	}
+	x.cache.max = x.cfg.MaxCache
 	if x.logID == "" {
 		x.logID = activity.NewLogID()
 	}

@@ -542,7 +542,7 @@ func (d *decoder) ext(e *activity.Event, mask uint64) {
 		e.Scope = d.scope()
 	}
 	if mask&extLinks != 0 {
-		e.Links = make([]activity.Link, d.uvarint())
+		e.Links = make([]activity.Link, d.count())
 		for i := range e.Links {
 			l := &e.Links[i]
 			d.copy(l.ID.Trace[:])
@@ -552,7 +552,7 @@ func (d *decoder) ext(e *activity.Event, mask uint64) {
 		}
 	}
 	if mask&extSpanEvents != 0 {
-		e.SpanEvents = make([]activity.SpanEvent, d.uvarint())
+		e.SpanEvents = make([]activity.SpanEvent, d.count())
 		for i := range e.SpanEvents {
 			e.SpanEvents[i] = activity.SpanEvent{At: activity.Time(d.varint()), Name: d.string(), Attrs: d.attrs()}
 		}
@@ -573,11 +573,11 @@ func (d *decoder) scope() *activity.Scope {
 }
 
 func (d *decoder) attrs() []activity.Attr {
-	n := d.uvarint()
+	n := d.count()
 	if n == 0 {
 		return nil
 	}
-	attrs := d.newAttrs(int(n))
+	attrs := d.newAttrs(n)
 	for i := range attrs {
 		if number := d.uvarint(); number == 0 {
 			attrs[i].Key = d.string()
@@ -623,7 +623,7 @@ func (d *decoder) value() activity.Value {
 		}
 		return activity.FloatValue(f)
 	case activity.KindSlice:
-		vs := make([]activity.Value, d.uvarint())
+		vs := make([]activity.Value, d.count())
 		for i := range vs {
 			vs[i] = d.value()
 		}
