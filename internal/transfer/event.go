@@ -172,6 +172,17 @@ func wireAttrs(attrs []activity.Attr) []wireAttr {
 	return out
 }
 
+// idTexts returns a link's trace and span, each empty where there is none.
+func idTexts(id activity.ID) (trace, span string) {
+	if id.Trace != (activity.TraceID{}) {
+		trace = id.Trace.String()
+	}
+	if id.Span != (activity.SpanID{}) {
+		span = id.Span.String()
+	}
+	return trace, span
+}
+
 func attrsOf(attrs []wireAttr) []activity.Attr {
 	if len(attrs) == 0 {
 		return nil
@@ -211,14 +222,8 @@ func (enc *encoder) event(e *activity.Event) (*wireEvent, error) {
 	}
 	for i := range e.Links {
 		l := &e.Links[i]
-		one := wireLink{TraceState: l.TraceState, Attributes: wireAttrs(l.Attrs), Dropped: l.Dropped, Flags: l.Flags}
-		if l.ID.Trace != (activity.TraceID{}) {
-			one.TraceID = l.ID.Trace.String()
-		}
-		if l.ID.Span != (activity.SpanID{}) {
-			one.SpanID = l.ID.Span.String()
-		}
-		w.Links = append(w.Links, one)
+		trace, span := idTexts(l.ID)
+		w.Links = append(w.Links, wireLink{trace, span, l.TraceState, wireAttrs(l.Attrs), l.Dropped, l.Flags})
 	}
 	for i := range e.SpanEvents {
 		s := &e.SpanEvents[i]

@@ -24,8 +24,8 @@ const (
 
 // Export writes all that a filter selects, and returns how many activities that
 // were. Nothing may be written to x meanwhile. Memory does not grow with what is
-// written but, for Jaeger and Chrome, by some bytes for each trace and by the
-// largest one.
+// written but, for Jaeger and Chrome, by some bytes for each trace, and by the
+// traces under way at a time or the largest one.
 func Export(ctx context.Context, w io.Writer, x *index.Index, f *activity.Filter, format Format) (n int, err error) {
 	out := bufio.NewWriterSize(w, 256<<10)
 	switch format {
@@ -34,9 +34,9 @@ func Export(ctx context.Context, w io.Writer, x *index.Index, f *activity.Filter
 	case OTLP:
 		n, err = exportOTLP(ctx, out, x, f)
 	case Jaeger:
-		n, err = exportTraces(ctx, out, x, f, new(jaegerFile))
+		n, err = exportTraces(ctx, out, x, f, new(jaegerFile), maxHeldSpans)
 	case Chrome:
-		n, err = exportTraces(ctx, out, x, f, newChromeFile())
+		n, err = exportTraces(ctx, out, x, f, newChromeFile(), maxHeldSpans)
 	default:
 		return 0, fmt.Errorf("%q is no format", format)
 	}

@@ -243,14 +243,8 @@ func spanOf(e *activity.Event) otlpSpan {
 	}
 	for i := range e.Links {
 		l := &e.Links[i]
-		one := otlpLink{TraceState: l.TraceState, Attributes: wireAttrs(l.Attrs), Dropped: l.Dropped, Flags: l.Flags}
-		if l.ID.Trace != (activity.TraceID{}) {
-			one.TraceID = l.ID.Trace.String()
-		}
-		if l.ID.Span != (activity.SpanID{}) {
-			one.SpanID = l.ID.Span.String()
-		}
-		s.Links = append(s.Links, one)
+		trace, span := idTexts(l.ID)
+		s.Links = append(s.Links, otlpLink{trace, span, l.TraceState, wireAttrs(l.Attrs), l.Dropped, l.Flags})
 	}
 	return s
 }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -162,22 +163,34 @@ func TestTracesAreWhole(t *testing.T) {
 			events = append(events, e)
 		}
 	}
-	text, n := export(t, keep(t, events), activity.Filter{}, Jaeger)
-	var file struct {
-		Data []struct {
-			TraceID string `json:"traceID"`
-			Spans   []any  `json:"spans"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal([]byte(text), &file); err != nil {
-		t.Fatal(err)
-	}
-	if n != traces*each || len(file.Data) != traces {
-		t.Errorf("%d spans, %d traces", n, len(file.Data))
-	}
-	for _, trace := range file.Data {
-		if len(trace.Spans) != each {
-			t.Errorf("trace %s has %d spans", trace.TraceID, len(trace.Spans))
+	folder := keep(t, events)
+	for _, maxHeld := range []int{200, traces * each / 3, maxHeldSpans} {
+		var out bytes.Buffer
+		if err := View(t.Context(), folder, func(x *index.Index) error {
+			n, err := exportTraces(t.Context(), &out, x, &activity.Filter{}, new(jaegerFile), maxHeld)
+			if n != traces*each {
+				t.Errorf("%d spans", n)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		var file struct {
+			Data []struct {
+				TraceID string `json:"traceID"`
+				Spans   []any  `json:"spans"`
+			} `json:"data"`
+		}
+		if err := json.Unmarshal(out.Bytes(), &file); err != nil {
+			t.Fatal(err)
+		}
+		if len(file.Data) != traces {
+			t.Errorf("with %d spans held: %d traces", maxHeld, len(file.Data))
+		}
+		for _, trace := range file.Data {
+			if len(trace.Spans) != each {
+				t.Errorf("with %d spans held: trace %s has %d spans", maxHeld, trace.TraceID, len(trace.Spans))
+			}
 		}
 	}
 }

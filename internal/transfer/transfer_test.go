@@ -30,7 +30,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // keep makes a folder that holds events, some of them in its history and some in
 // its log alone, as a process that was killed leaves it.
-func keep(t *testing.T, events []activity.Event) string {
+func keep(t testing.TB, events []activity.Event) string {
 	t.Helper()
 	folder := t.TempDir()
 	var x *index.Index
