@@ -7,7 +7,7 @@ SHELL := bash
 # Tools are built once, from tools/go.mod and tools/jaeger/go.mod, and kept here by version.
 MIDSPAN_CACHE ?= $(CURDIR)/.cache
 export CHROMIUM ?= /usr/bin/chromium
-FUZZTIME ?= 20s
+FUZZTIME ?= 10s
 OUT ?= $(CURDIR)/docs/screenshots
 BENCH ?= .
 BENCHCOUNT ?= 1
@@ -27,7 +27,7 @@ build: ## Build the static binary bin/midspan
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/midspan ./cmd/midspan
 
 .PHONY: test
-test: test-go test-durability test-dashboard e2e ## Run every test: Go with the race detector, the dashboard, a real browser, a real Jaeger
+test: test-go test-durability fuzz test-dashboard e2e ## Run every test: Go with the race detector, fuzzing, the dashboard, a real browser, a real Jaeger
 
 .PHONY: test-go
 test-go: $(GOTESTSUM) ## Run the Go tests with the race detector, and the checks of deploy/
@@ -76,13 +76,12 @@ bench: build jaeger ## Run the benchmarks, those against a real Jaeger too; BENC
 		go test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime 1x -count $(BENCHCOUNT) -timeout 60m ./e2e/
 
 .PHONY: fuzz
-fuzz: ## Fuzz every target for FUZZTIME (20s)
-	@go list ./... | while read -r pkg; do \
-		go test -list '^Fuzz' "$$pkg" | { grep '^Fuzz' || true; } | while read -r target; do \
-			echo "$$pkg $$target"; \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg"; \
-		done; \
-	done
+fuzz: ## Fuzz every decoder and parser, each for FUZZTIME (10s)
+	bash .ci/fuzz $(MIDSPAN_CACHE)/fuzz $(FUZZTIME)
+
+.PHONY: soak-fuzz
+soak-fuzz: ## The same, each for ten minutes
+	bash .ci/fuzz $(MIDSPAN_CACHE)/fuzz 10m
 
 .PHONY: dashboard
 dashboard: $(NODE_MODULES) ## Build the dashboard into dashboard/dist
@@ -97,7 +96,7 @@ check-dist: $(NODE_MODULES) ## Check that dashboard/dist is what its source buil
 	{ echo 'dashboard/dist is not what its source builds: run `make dashboard` and commit it' >&2; exit 1; }
 
 .PHONY: soak
-soak: soak-durability build chromium $(NODE_MODULES) ## Hold the page's memory at 5,000 events a second for MINUTES (10), and a bridge's at 2,000 spans a second for SOAK (45m)
+soak: soak-durability soak-fuzz build chromium $(NODE_MODULES) ## Hold the page's memory at 5,000 events a second for MINUTES (10), and a bridge's at 2,000 spans a second for SOAK (45m)
 	MINUTES=$${MINUTES:-10} go run ./e2e/withload -- npm --prefix dashboard run load
 	MIDSPAN_BIN=$(CURDIR)/bin/midspan MIDSPAN_SOAK=$${SOAK:-45m} go test -tags e2e -count 1 -timeout 5h -run TestSoak -v ./e2e/
 

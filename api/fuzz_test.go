@@ -170,3 +170,20 @@ func FuzzGrants(f *testing.F) {
 		}
 	})
 }
+
+// FuzzAccept holds that a weight is one, and that what is preferred was offered.
+func FuzzAccept(f *testing.F) {
+	for _, seed := range []string{"", "text/html, */*;q=0.1", "application/json;q=NaN", "text/*;q=1e-9,;;=,q", "gzip;q=0, *", "gzip;Q=2"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		r := &http.Request{Header: http.Header{"Accept": {header}, "Accept-Encoding": {header}}}
+		if got := preferred(r, "application/json", "text/html"); got != "" && got != "application/json" && got != "text/html" {
+			t.Errorf("%q is preferred", got)
+		}
+		if q := quality(header, "text/html"); !(q >= 0 && q <= 1) {
+			t.Errorf("its weight is %v", q)
+		}
+		acceptsGzip(r)
+	})
+}

@@ -198,3 +198,31 @@ func TestSettingsRefused(t *testing.T) {
 		})
 	}
 }
+
+// FuzzConfig holds that a file of settings is refused by its line, or is what is
+// written and read again.
+func FuzzConfig(f *testing.F) {
+	for _, seed := range []string{
+		"", "listen: :80\nforward: [a, b]\n", "ack: disk # why\n", "a: &x 1\nb: *x", "listen: {}", "listen: ~", "- x", "listen: 1\nlisten: 2",
+		"listen: !!binary aGk=", "<<: {listen: x}", "? [a]\n: b", "listen: \"\\ud800\"", "---\n...\n---\n", "%YAML 1.2\n---\nx", "listen: |\n  x\n", "\xef\xbb\xbflisten: x",
+	} {
+		f.Add(seed)
+	}
+	flags := newServe().Flags()
+	f.Fuzz(func(t *testing.T, text string) {
+		file := configFile{"midspan.yaml", flags}
+		read, err := file.Unmarshal([]byte(text))
+		if err != nil {
+			if _, usage := errors.AsType[*usageError](err); !usage || !strings.HasPrefix(err.Error(), "midspan.yaml:") {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		for name, v := range read {
+			s, ok := v.(setting)
+			if !ok || flags.Lookup(name) == nil || slices.Contains(commandLineOnly, name) || !strings.HasPrefix(s.At, "midspan.yaml:") {
+				t.Errorf("%q reads as %+v", name, v)
+			}
+		}
+	})
+}

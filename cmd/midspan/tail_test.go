@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -371,4 +372,34 @@ func TestMonitorURL(t *testing.T) {
 			t.Errorf("%s: %s, want %s", listen, got, want)
 		}
 	}
+}
+
+// FuzzStream holds that whatever a server sends is printed as plain lines, which
+// do nothing to a terminal, or is an error.
+func FuzzStream(f *testing.F) {
+	for _, seed := range []string{
+		`[{"event":"hello","log_id":"01J","seq":5}]`, `[{"event":"gap","from":1,"to":2},{"event":"snapshot_end"}]`, `{}`, `[null,1]`,
+		`[{"event":"completed","at":"2026-11-22T10:00:00Z","log_id":"a\u001b[2J","seq":1,"activity":{"state":"\u0007","name":"a\nb\u202e","duration_seconds":1e300,"attributes":{"k\r":["\u009b"]}}}]`,
+	} {
+		f.Add([]byte(seed), false, false)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, asJSON, calmly bool) {
+		var out, said bytes.Buffer
+		tail := tailer{base: &url.URL{Scheme: "http", Host: "localhost"}, printer: newPrinter(&out, asJSON, "never"), stderr: &said}
+		if calmly && !asJSON { // which tells every change
+			tail.calm.every = time.Second
+		}
+		err := tail.takeAll(text)
+		if err := errors.Join(tail.release(true), tail.printer.flush()); err != nil {
+			t.Fatal(err)
+		}
+		if err != nil {
+			said.WriteString(plain.Text(err.Error()))
+		}
+		for _, r := range out.String() + said.String() {
+			if r != '\n' && plain.Unsafe(r) {
+				t.Errorf("%q is printed", r)
+			}
+		}
+	})
 }

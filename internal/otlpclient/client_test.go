@@ -10,10 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"go.uber.org/goleak"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -280,4 +283,57 @@ func TestRetryAfter(t *testing.T) {
 			t.Errorf("%q is %s, want %s", value, got, want)
 		}
 	}
+}
+
+// FuzzAnswer holds that whatever an endpoint answers is a result or an error in
+// words that fit a line, and asks for no wait without an end.
+func FuzzAnswer(f *testing.F) {
+	partial := ptraceotlp.NewExportResponse()
+	partial.PartialSuccess().SetRejectedSpans(-3)
+	partial.PartialSuccess().SetErrorMessage("a\nb")
+	taken, err := partial.MarshalProto()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(200, "", "", taken)
+	f.Add(429, contentProto, "7", []byte("\x12\x04busy"))
+	f.Add(503, "application/json; charset=utf-8", "Fri, 27 Nov 2026 10:00:00 GMT", []byte(`{"message":"away","details":[{"@type":"x"}]}`))
+	f.Add(308, "text/html", "-1", []byte("<html>\xff"))
+	f.Fuzz(func(t *testing.T, code int, kind, after string, body []byte) {
+		got := answer(body)
+		if got.Rejected < 0 {
+			t.Errorf("%d are rejected", got.Rejected)
+		}
+		resp := &http.Response{StatusCode: code, Status: strconv.Itoa(code), Header: http.Header{"Content-Type": {kind}, "Retry-After": {after}}}
+		e := httpError(resp, body)
+		for _, text := range []string{got.Message, e.Text} {
+			if len(text) > maxText+len("…") || !utf8.ValidString(text) || strings.ContainsAny(text, "\r\n") {
+				t.Errorf("%q is no line", text)
+			}
+		}
+		if e.After < 0 || e.After > 0 && !e.Retry || e.Text == "" {
+			t.Errorf("%+v", e)
+		}
+	})
+}
+
+// FuzzURL holds that an address is refused without its password, or stands for
+// itself.
+func FuzzURL(f *testing.F) {
+	for _, seed := range []string{"http://localhost:4318", "grpc://[::1]:4317/", "https://u:hunter2@h", "grpcs://h", "http://h/%zz", "http://h:4317/x", ":", "http://h?x=hunter2"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		u, err := parse(text)
+		if err != nil {
+			if strings.Contains(text, ":hunter2@") && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error tells the password: %v", err)
+			}
+			return
+		}
+		again, err := parse(u.String())
+		if err != nil || again.String() != u.String() || isGRPC(again) != isGRPC(u) || secure(again) != secure(u) {
+			t.Errorf("%q is read as %v, then as %v, %v", text, u, again, err)
+		}
+	})
 }

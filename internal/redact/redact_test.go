@@ -453,3 +453,29 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPattern holds that an operator's pattern is refused in words or takes out
+// parts of a text, whatever it is.
+func FuzzPattern(f *testing.F) {
+	f.Add("order", `ORD-(\d+)`, "ORD-17 and ORD-18")
+	f.Add("word", `\bx`, "x xx")
+	f.Add("end", "$", "x")
+	f.Add("group", "(a)?b", "b ab")
+	f.Add("case", "(?i)é+", "\xc3É\xff")
+	f.Add("card", "x", "x")
+	f.Fuzz(func(t *testing.T, name, expr, text string) {
+		r, err := New(Config{Patterns: []Pattern{{name, expr}}, Remove: true})
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "redact: pattern 1, ") {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		for _, c := range r.scan(text) {
+			if c.from < 0 || c.from >= c.to || c.to > len(text) {
+				t.Errorf("a part from %d to %d", c.from, c.to)
+			}
+		}
+		r.text(text)
+	})
+}
