@@ -35,16 +35,18 @@ test-go: $(GOTESTSUM) ## Run the Go tests with the race detector, and the checks
 	cd tools/deploy && $(GOTESTSUM) --format standard-quiet -- ./...
 
 # How often each proof of durability runs: in make test, and in make soak.
-PROOFS = MIDSPAN_KILLS=30 MIDSPAN_FAULTS=200 MIDSPAN_CUTS=20 MIDSPAN_DAMAGES=500 MIDSPAN_FLAPS=1m
-SOAK_PROOFS = MIDSPAN_KILLS=1000 MIDSPAN_FAULTS=2000 MIDSPAN_CUTS=500 MIDSPAN_DAMAGES=10000 MIDSPAN_FLAPS=15m
+PROOFS = MIDSPAN_KILLS=30 MIDSPAN_FAULTS=200 MIDSPAN_CUTS=20 MIDSPAN_DAMAGES=500 MIDSPAN_FLAPS=1m MIDSPAN_ATTACKS=1
+SOAK_PROOFS = MIDSPAN_KILLS=1000 MIDSPAN_FAULTS=2000 MIDSPAN_CUTS=500 MIDSPAN_DAMAGES=10000 MIDSPAN_FLAPS=15m MIDSPAN_ATTACKS=100
+
+DURABILITY = ^Test(Kill|Faults|PowerCut|Damage|Flaps|Attacks)$$
 
 .PHONY: test-durability
-test-durability: $(GOTESTSUM) ## Kill, fail, cut the power of and damage the log, and let a forward target flap (docs/DURABILITY.md)
-	$(PROOFS) $(GOTESTSUM) --format standard-verbose -- -count 1 -timeout 15m -run '^Test(Kill|Faults|PowerCut|Damage|Flaps)$$' ./internal/eventlog/sqlite ./internal/forward
+test-durability: $(GOTESTSUM) ## Kill, fail, cut the power of and damage the log, let a forward target flap, attack the receiver (docs/DURABILITY.md)
+	$(PROOFS) $(GOTESTSUM) --format standard-verbose -- -count 1 -timeout 15m -run '$(DURABILITY)' ./internal/eventlog/sqlite ./internal/forward ./internal/receiver
 
 .PHONY: soak-durability
 soak-durability: $(GOTESTSUM) ## The same, for as long as it takes
-	$(SOAK_PROOFS) $(GOTESTSUM) --format standard-verbose -- -count 1 -timeout 5h -run '^Test(Kill|Faults|PowerCut|Damage|Flaps)$$' ./internal/eventlog/sqlite ./internal/forward
+	$(SOAK_PROOFS) $(GOTESTSUM) --format standard-verbose -- -count 1 -timeout 5h -run '$(DURABILITY)' ./internal/eventlog/sqlite ./internal/forward ./internal/receiver
 
 .PHONY: test-dashboard
 test-dashboard: $(NODE_MODULES) ## Run the dashboard's unit tests
