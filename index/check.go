@@ -1,16 +1,17 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
 )
 
 // Check reads every segment and holds its parts against each other: each row's
-// record has to fold to what the columns tell of it. What is made of these parts for
-// searches is not looked at. report is told of each
-// segment that fails, until it returns false. Check's own error is ctx's. Nothing
-// may be written to the index meanwhile.
+// record has to fold to what the columns tell of it, and what an archive keeps for
+// searches and statistics has to be what is made of the rows. report is told of each
+// segment that fails, until it returns false. Check's own error is ctx's. Nothing may
+// be written to the index meanwhile.
 func (x *Index) Check(ctx context.Context, report func(segment uint64, damage error) bool) error {
 	x.mu.RLock()
 	segs := slices.Clone(x.segs)
@@ -60,6 +61,18 @@ func (x *Index) checkSegment(ctx context.Context, seg *segment) (err error) {
 		a := fold(events)
 		if a.ID != c.id(i) || a.State != c.state[i] || a.Type != c.typ[i] || a.PlannedAt != c.planned[i] || a.EndedAt != c.ended[i] {
 			return fmt.Errorf("activity %v: its record and its columns tell of different states or times", c.id(i))
+		}
+	}
+	if !seg.saved {
+		return nil // the archive has nothing of it
+	}
+	for _, p := range Parts[PartGrams:] {
+		data, err := x.cfg.Archive.Load(ctx, seg.first, p)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(data, c.appendPart(nil, p)) {
+			return fmt.Errorf("its %v are not those of its rows: searches and statistics of them may be wrong", p)
 		}
 	}
 	return nil

@@ -121,8 +121,8 @@ func Check(ctx context.Context, folder string) (*Report, error) {
 	return r, nil
 }
 
-// blobs holds each blob against its checksum, the parts against the segments
-// that they are of, and counts the segments.
+// blobs holds each blob but those of parts against its checksum, the parts against
+// the segments that they are of, and counts the segments.
 func (r *Report) blobs(ctx context.Context, s *Store) error {
 	return s.db.View(ctx, func(tx *sql.Tx) error {
 		var orphans int
@@ -132,8 +132,6 @@ func (r *Report) blobs(ctx context.Context, s *Store) error {
 			{"SELECT number, summary FROM segment ORDER BY number", "the summary of segment %d", adviceState},
 			{"SELECT number, dead FROM segment ORDER BY number", "the dead rows of segment %d", adviceState},
 			{"SELECT chunk, data FROM state WHERE generation = (SELECT generation FROM checkpoint) ORDER BY chunk", "chunk %d of the state", adviceState},
-			// The parts that index.Check does not read: they are made of the others.
-			{fmt.Sprintf("SELECT id >> %d, data FROM part WHERE id & %d >= %d ORDER BY id", partBits, 1<<partBits-1, index.PartGrams), "the search of segment %d", adviceRows},
 		} {
 			if err := r.eachBlob(ctx, tx, s, q.query, q.what, q.advice); err != nil {
 				return err

@@ -76,7 +76,8 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"the log's row", "UPDATE log SET floor = floor - 1", "the row of the table log"},
 		{"a cursor", "INSERT INTO cursor VALUES ('reader', 7, 1)", `cursor "reader"`},
 		{"a part", "UPDATE part SET data = " + cut + " WHERE id & 7 = 3", "the text of segment 0"},
-		{"a part for searches", "UPDATE part SET data = " + cut + " WHERE id & 7 = 4", "the search of segment 0"},
+		{"a part for searches", "UPDATE part SET data = " + cut + " WHERE id & 7 = 4", "the grams of segment 0"},
+		{"a part for statistics", "UPDATE part SET data = " + cut + " WHERE id & 7 = 5", "the counts of segment 0"},
 		{"a part is missing", "DELETE FROM part WHERE id = 2", "without some of their parts"},
 		{"a summary", "UPDATE segment SET summary = " + cut + " WHERE number = 0", "the summary of segment 0"},
 		{"dead rows", "UPDATE segment SET dead = " + cut + " WHERE number = 0", "the dead rows of segment 0"},
@@ -117,6 +118,46 @@ func TestCheckFindsDamage(t *testing.T) {
 			}
 			if !found {
 				t.Errorf("%q is not among %+v", tt.want, r.Damages)
+			}
+		})
+	}
+}
+
+// What is made of rows for searches and statistics is held against them: a right
+// checksum does not make it right.
+func TestCheckFindsWhatIsNotOfTheRows(t *testing.T) {
+	whole := kept(t)
+	for _, tt := range []struct {
+		part   index.Part
+		tamper func(data []byte) []byte
+	}{
+		{index.PartGrams, func(b []byte) []byte { b[len(b)/2] ^= 8; return b }},
+		{index.PartGrams, func(b []byte) []byte { return b[:len(b)/2] }},
+		{index.PartCounts, func(b []byte) []byte { b[len(b)-1]++; return b }},
+		{index.PartCounts, func(b []byte) []byte { return append(b, 0) }},
+	} {
+		t.Run(tt.part.String(), func(t *testing.T) {
+			folder := t.TempDir()
+			if err := os.CopyFS(folder, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
+			b := open(t, folder, index.Config{}, Config{Every: time.Hour})
+			data, err := b.store.Load(t.Context(), 0, tt.part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			blob := b.store.pack.pack(tt.tamper(bytes.Clone(data)))
+			if err := b.log.Update(t.Context(), func(tx *sql.Tx) error {
+				_, err := tx.ExecContext(t.Context(), "UPDATE part SET data = ? WHERE id = ?", blob, partID(0, tt.part))
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			b.die(t)
+			r, err := Check(t.Context(), folder)
+			want := "segment 0 of the history: its " + tt.part.String() + " are not those of its rows"
+			if err != nil || len(r.Damages) != 1 || !strings.HasPrefix(r.Damages[0].What, want) {
+				t.Errorf("%+v %v", r, err)
 			}
 		})
 	}
