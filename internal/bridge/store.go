@@ -43,8 +43,9 @@ type store struct {
 	history *history.Store
 	keeper  *history.Keeper
 
-	forward *forward.Forwarder // nil without targets
-	self    *self              // nil traces nothing
+	forward  *forward.Forwarder // nil without targets
+	underWay underWay           // with targets
+	self     *self              // nil traces nothing
 }
 
 // openStore returns the log, an index that holds what the log has taken before,
@@ -139,7 +140,8 @@ func (s *store) openForward(ctx context.Context, cfg forward.Config, logger *slo
 // batch are rejected apart from the others, by a *receiver.RejectedError.
 //
 // With targets, finished spans that the index holds just so are left out: a
-// sender that had no answer sends them again, and the targets have them.
+// sender that had no answer sends them again, and the targets have them. A request
+// that comes before the first one is answered waits for that.
 func (s *store) Append(ctx context.Context, events []activity.Event) (err error) {
 	appended := s.self.appending(ctx, events)
 	defer func() { appended(err) }()
@@ -149,6 +151,11 @@ func (s *store) Append(ctx context.Context, events []activity.Event) (err error)
 	if s.forward == nil {
 		return s.appendParts(ctx, events)
 	}
+	end, err := s.underWay.begin(ctx, events)
+	if err != nil {
+		return err
+	}
+	defer end()
 	if events = s.index.Unseen(ctx, events); len(events) == 0 {
 		return nil
 	}

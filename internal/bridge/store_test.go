@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/midspan/midspan/activity"
@@ -45,6 +47,88 @@ func TestRetryIsForwardedOnce(t *testing.T) {
 	})
 	if got := backend.receiver.Stats().Events; got != 30 {
 		t.Errorf("the target got %d spans", got)
+	}
+}
+
+// slowLog answers when it is told to.
+type slowLog struct {
+	eventlog.Log
+	answers chan error // in place of the log's own, unless nil
+}
+
+func (l slowLog) Append(ctx context.Context, events []activity.Event) error {
+	if err := <-l.answers; err != nil {
+		return err
+	}
+	return l.Log.Append(ctx, events)
+}
+
+// A request that comes again while the first one is under way waits for that: it
+// is told so when its spans were taken, and takes them itself when they were not.
+func TestRetryUnderWay(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		first, second error // of the log
+	}{
+		{"taken", nil, errors.New("it was appended again")},
+		{"refused", eventlog.ErrUnavailable, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				at, err := (&Config{}).bounds()
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, err := openStore(t.Context(), Storage{}, at, forward.Config{Targets: []forward.Target{{URL: "http://127.0.0.1:1"}}}, nil, slog.New(slog.DiscardHandler))
+				if err != nil {
+					t.Fatal(err)
+				}
+				slow := slowLog{s.Log, make(chan error)}
+				s.Log = slow
+				batch := func(first, n byte) (events []activity.Event) {
+					for i := range n {
+						events = append(events, activity.Event{
+							ID: activity.ID{Trace: activity.TraceID{1}, Span: activity.SpanID{first + i}}, Kind: activity.EventCompleted, At: 20,
+							Changes: activity.Changes{Name: "ship", StartTime: 10, EndTime: 20},
+						})
+					}
+					return events
+				}
+				took := make(chan error, 2)
+				send := func(events []activity.Event) {
+					go func() { took <- s.Append(t.Context(), events) }()
+					synctest.Wait()
+				}
+				send(batch(1, 10))
+				send(batch(1, 10))
+				gone, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := s.Append(gone, batch(10, 2)); !errors.Is(err, context.Canceled) {
+					t.Errorf("one whose sender is gone: %v", err)
+				}
+				slow.answers <- tt.first
+				if err := <-took; !errors.Is(err, tt.first) {
+					t.Errorf("the first: %v", err)
+				}
+				synctest.Wait()
+				select {
+				case slow.answers <- tt.second:
+				default: // nobody appends
+				}
+				if err := <-took; err != nil {
+					t.Errorf("the second: %v", err)
+				}
+				if _, last := s.Bounds(); last != 10 {
+					t.Errorf("the log has %d events", last)
+				}
+				if n := len(s.underWay.spans); n != 0 {
+					t.Errorf("%d spans are under way for ever", n)
+				}
+				if err := s.close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }
 
