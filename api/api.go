@@ -93,6 +93,7 @@ func (a *API) routes() *mux.Router {
 	handle("/", read, a.toDashboard)
 	handle("/monitor", read, a.toDashboard)
 	router.PathPrefix("/monitor/").Handler(a.endpoint("/monitor/", read, a.dashboard))
+	router.PathPrefix(debugPath).Handler(a.endpoint(debugPath, read, a.debug))
 	handle("/activity/active", read, a.active)
 	handle("/activity/all", read, a.all)
 	handle("/activity/at", read, a.at)
@@ -169,17 +170,31 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request) *problem {
 	case !ok:
 		w.Header().Set("WWW-Authenticate", challenge)
 		return &problem{status: http.StatusUnauthorized, detail: "send a token as Authorization: Bearer TOKEN, or sign in at /monitor/"}
-	case !grant.Scope.Has(ScopeRead):
-		return forbidden(w, grant)
+	case !grant.Scope.Has(wanted(r.URL.Path)):
+		return forbidden(w, grant, wanted(r.URL.Path))
 	}
 	return nil
 }
 
-// forbidden says that a token has not the scope to read.
+const debugPath = "/debug/"
+
+// wanted returns the scope that a path asks for.
+func wanted(path string) Scope {
+	if strings.HasPrefix(path, debugPath) {
+		return ScopeAdmin
+	}
+	return ScopeRead
+}
+
+// forbidden says that a token, or a session, has not the scope that is wanted.
 // Source: https://datatracker.ietf.org/doc/html/rfc6750#section-3.1
-func forbidden(w http.ResponseWriter, grant Grant) *problem {
-	w.Header().Set("WWW-Authenticate", challenge+`, error="insufficient_scope", scope="read"`)
-	return &problem{status: http.StatusForbidden, detail: fmt.Sprintf("the token %q has the scope %s: this needs read", grant.Name, grant.Scope)}
+func forbidden(w http.ResponseWriter, grant Grant, wanted Scope) *problem {
+	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`%s, error="insufficient_scope", scope="%s"`, challenge, wanted))
+	who := "the session"
+	if grant.Name != "" {
+		who = fmt.Sprintf("the token %q", grant.Name)
+	}
+	return &problem{status: http.StatusForbidden, detail: fmt.Sprintf("%s has the scope %s: this needs %s", who, grant.Scope, wanted)}
 }
 
 // Shutdown closes all streams, telling each client that it may come back, and
@@ -289,6 +304,14 @@ func (a *API) dashboard(w http.ResponseWriter, r *http.Request) error {
 		return &problem{status: http.StatusNotFound, detail: "this server has no dashboard"}
 	}
 	a.cfg.Dashboard.ServeHTTP(w, r)
+	return nil
+}
+
+func (a *API) debug(w http.ResponseWriter, r *http.Request) error {
+	if a.cfg.Debug == nil || a.cfg.Keys == nil {
+		return &problem{status: http.StatusNotFound, detail: "this server tells nothing of itself here: 'midspan serve' with a token of the scope admin does"}
+	}
+	a.cfg.Debug.ServeHTTP(w, r)
 	return nil
 }
 

@@ -126,6 +126,10 @@ type Config struct {
 	JaegerURL string
 	// Dashboard serves /monitor/. Nil means that there is none, and a 404.
 	Dashboard http.Handler
+	// Debug serves /debug/ to the bearers of tokens with ScopeAdmin, and to nobody
+	// without Keys: it may tell whatever the process holds. Nil means that there is
+	// none, and a 404.
+	Debug http.Handler
 	// Service and Version name this program in /healthz.
 	Service, Version string
 	// Export tells how the export to a tracing backend goes, for the

@@ -22,7 +22,7 @@ type Scope uint8
 const (
 	ScopeRead   Scope = 1 << iota // read activities and metrics
 	ScopeIngest                   // send spans
-	ScopeAdmin                    // everything, and whatever changes the server itself
+	ScopeAdmin                    // everything, and what tells of the process itself
 )
 
 var scopeNames = [...]string{"read", "ingest", "admin"}

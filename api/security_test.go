@@ -39,6 +39,9 @@ const (
 	monitor  = "/monitor/"
 )
 
+// reader is a token that may only read.
+const reader = "a-token-that-only-reads"
+
 var visits = []visit{
 	// Host, on loopback without a token.
 	{name: "localhost", want: 200},
@@ -142,6 +145,12 @@ var visits = []visit{
 	{name: "root without a token", token: true, path: "/", want: 302},
 	{name: "openapi without a token", token: true, path: "/openapi.json", want: 401},
 	{name: "unknown path without a token", token: true, path: "/nothing", want: 401},
+	{name: "profiles without a token", token: true, path: "/debug/pprof/", want: 401},
+	{name: "profiles with the scope admin", token: true, bearer: token, path: "/debug/pprof/", want: 200},
+	{name: "profiles with the scope read", token: true, bearer: reader, path: "/debug/pprof/", want: 403},
+	{name: "profiles with the scope read, written otherwise", token: true, bearer: reader, path: "/%64ebug/pprof/", want: 403},
+	{name: "profiles by a session", token: true, session: "live", path: "/debug/pprof/", want: 403},
+	{name: "profiles of a server without tokens", path: "/debug/pprof/", want: 404},
 	{name: "double slash is no way around", token: true, path: "//monitor/", want: 401},
 
 	// Probes.
@@ -173,9 +182,12 @@ func (v *visit) api(t *testing.T) *API {
 		cfg.AllowHosts = []string{v.allow}
 	}
 	if v.token {
-		cfg.Keys = keyring(t, "another-token-of-this-server", token)
+		cfg.Keys = must(NewKeyring(
+			Grant{"another", "another-token-of-this-server", ScopeAdmin}, Grant{"ours", token, ScopeAdmin}, Grant{"reader", reader, ScopeRead},
+		))
 	}
 	cfg.Dashboard = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	cfg.Debug = cfg.Dashboard
 	a, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -275,7 +275,7 @@ func (a *API) session(w http.ResponseWriter, r *http.Request) error {
 	a.sessions.forgive(address)
 	if !grant.Scope.Has(ScopeRead) {
 		a.refused.Add(1)
-		return forbidden(w, grant)
+		return forbidden(w, grant, ScopeRead)
 	}
 	cookie.Value = a.sessions.start(token)
 	http.SetCookie(w, cookie)

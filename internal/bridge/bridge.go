@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -166,7 +167,7 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 	}
 	if b.api, err = api.New(api.Config{
 		Reader: b.store.index, Moments: b.store.index, Ready: b.store.health, Ack: b.store.Level().String(), Listen: cfg.Listen, AllowHosts: cfg.AllowHosts, Keys: cfg.Keys, Insecure: cfg.Insecure,
-		JaegerURL: cfg.JaegerURL, Dashboard: dashboard.Handler(), Service: "midspan", Version: cfg.Version, Logger: cfg.Logger,
+		JaegerURL: cfg.JaegerURL, Dashboard: dashboard.Handler(), Debug: profiles(), Service: "midspan", Version: cfg.Version, Logger: cfg.Logger,
 		Lease: activity.DefaultLeaseTTL, Processes: func() []activity.Process { return b.leases.Processes(100) }, Forwarding: b.forwarding, Instruments: b.instruments,
 		// Under the names that dashboards of any Go program look for.
 		Collectors: []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
@@ -189,6 +190,15 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 		return nil, errors.Join(err, b.api.Shutdown(context.WithoutCancel(ctx)))
 	}
 	return b, nil
+}
+
+// profiles serves Go's profiles of the process under /debug/pprof/.
+func profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
 }
 
 var errUnknownToken = errors.New("the token is not known")

@@ -100,6 +100,9 @@ func TestScopes(t *testing.T) {
 			}
 			return resp.StatusCode, string(body)
 		}
+		if code, says := request(http.MethodGet, "http://"+b.Addr().String()+"/debug/pprof/heap?debug=1"); (code == http.StatusOK) != strings.HasPrefix(says, "heap profile: ") || (code == http.StatusOK) != strings.HasPrefix(token, "rules-") {
+			t.Errorf("a profile for %q: %d", token, code)
+		}
 		read, _ = request(http.MethodGet, "http://"+b.Addr().String()+"/activity/all")
 		send, says = request(http.MethodPost, "http://"+b.HTTPAddr().String()+"/v1/traces")
 		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
