@@ -455,6 +455,14 @@ test('the overview follows the busiest trace and opens its page', async (t) => {
   const open = page.locator('main [data-open]');
   await open.waitFor();
   await page.locator('[role="treegrid"] [data-row]').first().waitFor();
+  const panel = page.locator('main .card', { has: page.locator('[data-open]') });
+  await panel.getByRole('button', { name: 'Tree' }).click();
+  await panel.getByRole('columnheader', { name: 'State' }).waitFor();
+  await panel.getByRole('button', { name: 'Flame' }).click();
+  await panel.locator('canvas').waitFor();
+  assert.match(await open.getAttribute('href'), /tab=flame/);
+  await panel.getByRole('button', { name: 'Waterfall' }).click();
+  await panel.locator('[role="treegrid"] [data-row]').first().waitFor();
   const href = await open.getAttribute('href');
   await open.click();
   await page.locator('[role="treegrid"] [data-row]').first().waitFor();

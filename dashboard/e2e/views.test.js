@@ -110,6 +110,8 @@ test('hierarchy: states are live, and a search shows what matches with all above
   await row(page, 2).waitFor();
   fake.send(activity(2, ended(8_000, 0, { name: 'needle', parent_id: idOf(1), state: 'FAILED' })), 'failed');
   await page.locator(`main [data-id="${idOf(2)}"][data-state="FAILED"]`).waitFor();
+  await row(page, 2).locator('.word', { hasText: 'Failed' }).waitFor();
+  assert.equal(await row(page, 2).locator('use[href="#s-FAILED"]').count(), 1, 'the mark is of the state');
   await row(page, 1).locator('.count[data-state="FAILED"]').waitFor();
   await page.keyboard.press('/');
   await page.keyboard.type('needle');

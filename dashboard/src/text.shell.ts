@@ -174,6 +174,13 @@ export const s = {
   saved: {
     title: 'Saved views',
     none: 'A view with its filters can be kept here.',
+    first: [
+      { name: 'Slower than 1 s', search: '?view=feed&q=duration%3E1s' },
+      { name: 'Waiting on a decision', search: '?view=decisions&state=in_progress,planned' },
+      { name: 'Gone silent', search: '?view=feed&q=stalled:true' },
+    ],
+    atLeast: (n: string) => `${n}+`,
+    counted: 'activities that it finds now',
     add: 'Save this view',
     name: 'Name of the view',
     save: 'Save',
@@ -184,8 +191,25 @@ export const s = {
     kept: 'The view is saved.',
   },
 
+  places: {
+    agent: {
+      label: 'Agents',
+      any: 'Any agent',
+      several: (n: string) => `${n} agents`,
+      none: 'No agent has been seen yet.',
+    },
+    thread: {
+      label: 'Threads',
+      any: 'Any thread',
+      several: (n: string) => `${n} threads`,
+      none: 'No thread has been seen yet.',
+    },
+    find: 'Find by name or id',
+    notFound: 'None is called so.',
+    open: (n: string) => `${n} open`,
+  },
+
   export: {
-    button: 'Export',
     label: 'Export this view',
     formats: { json: 'JSON', ndjson: 'NDJSON', csv: 'CSV' } satisfies Record<ExportFormat, string>,
     about: {

@@ -132,7 +132,7 @@ export const t = {
     inSeconds: (n: string) => `in ${n}`,
     total: 'Total seen',
     matching: 'Matching',
-    held: (n: string) => `${n} kept by the server`,
+    held: (n: string) => `${n} kept`,
     evicted: (n: string) => `${n} let go`,
     since: (when: string) => `since ${when}`,
     success: 'Success, last hour',
@@ -222,7 +222,7 @@ export const t = {
     latest: 'Latest',
     others: (n: string) => `and ${n} more`,
     first: (when: string) => `first ${when} ago`,
-    partly: (latest: string, total: string) => `the latest ${latest} of ${total}, grouped by error`,
+    partly: (latest: string, total: string) => `latest ${latest} of ${total}, by error`,
     trend: (n: string, span: string) => `${n} failures over ${span}`,
   },
 

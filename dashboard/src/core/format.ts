@@ -37,6 +37,7 @@ export function format(locale: string | undefined, symbols: Units): Format {
   const integer = make({ maximumFractionDigits: 0 });
   const short = make({ notation: 'compact', maximumSignificantDigits: 3 });
   const one = make({ maximumFractionDigits: 1 });
+  const two = make({ minimumSignificantDigits: 2, maximumSignificantDigits: 2 });
   const percent = make({ style: 'percent', maximumFractionDigits: 1 });
   const share = make({ style: 'percent', maximumFractionDigits: 0 });
   const points = make({ maximumFractionDigits: 2 });
@@ -65,7 +66,7 @@ export function format(locale: string | undefined, symbols: Units): Format {
   function duration(ms: number): string {
     const value = Math.max(0, ms);
     if (value < 0.9995) return unit(Math.round(value * 1000), 'microsecond');
-    if (value < 9.995) return unit(value, 'millisecond', one);
+    if (value < 9.95) return unit(value, 'millisecond', two);
     if (value < 999.5) return unit(value, 'millisecond');
     if (value < 59_950) return unit(value / 1000, 'second', three);
     const seconds = Math.round(value / 1000);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { SAVED_MAX, SavedViews, searchOf } from './saved';
 
-function storage(text: string | null = null) {
+function storage(text: string | null = null, first: { name: string; search: string }[] = []) {
   let n = 0;
   const box = { text, refuse: false };
   const views = () =>
@@ -17,6 +17,7 @@ function storage(text: string | null = null) {
         },
       }),
       () => `id${++n}`,
+      first,
     );
   return { box, views };
 }
@@ -45,6 +46,17 @@ describe('saved views', () => {
     saved.add('Failed', '?state=failed&view=feed');
     expect(saved.at('?view=feed&state=failed&theme=light&sel=00f067aa0ba902b7')?.name).toBe('Failed');
     expect(saved.at('?view=feed')).toBeUndefined();
+  });
+
+  it('begins with what it is given, until the reader keeps another list', () => {
+    const first = [{ name: 'Slow', search: '?q=duration>1s&view=feed' }];
+    const began = [{ id: 'first-0', name: 'Slow', search: '?view=feed&q=duration%3E1s' }];
+    const { box, views } = storage(null, first);
+    expect(views().list).toEqual(began);
+    views().remove('first-0');
+    expect(views().list).toEqual([]);
+    box.refuse = true;
+    expect(views().list).toEqual(began);
   });
 
   it('is bounded', () => {

@@ -22,10 +22,10 @@ function tidy(name: string): string {
 }
 
 /** Whatever stands in the storage: another version's, another program's, half of it. */
-function decode(text: string | null): Saved[] {
+function decode(text: string): Saved[] {
   let value: unknown;
   try {
-    value = JSON.parse(text ?? '[]');
+    value = JSON.parse(text);
   } catch {
     return [];
   }
@@ -43,22 +43,30 @@ function decode(text: string | null): Saved[] {
 export type Outcome = 'saved' | 'full' | 'unnamed' | 'unstored';
 
 export class SavedViews {
-  list: readonly Saved[] = [];
+  list: readonly Saved[];
 
   /** A storage may be missing, full or forbidden: then the views last as long as the page. */
   constructor(
     private readonly storage: () => Pick<Storage, 'getItem' | 'setItem'>,
     private readonly id: () => string,
+    /** What a browser begins with that has never kept any; each can be renamed and deleted. */
+    private readonly first: readonly Omit<Saved, 'id'>[] = [],
   ) {
+    this.list = this.begin();
     this.reload();
   }
 
   reload(): void {
     try {
-      this.list = decode(this.storage().getItem(KEY));
+      const text = this.storage().getItem(KEY);
+      this.list = text === null ? this.begin() : decode(text);
     } catch {
       // What is there stays.
     }
+  }
+
+  private begin(): Saved[] {
+    return this.first.map(({ name, search }, i) => ({ id: `first-${i}`, name, search: searchOf(search) }));
   }
 
   add(name: string, address: string): Outcome {

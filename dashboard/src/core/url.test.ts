@@ -39,6 +39,11 @@ describe('url', () => {
     },
   );
 
+  it('takes a thread and an agent beside the search', () => {
+    expect(read('?view=feed&thread=t-1&q=disk+full').q).toBe('disk full thread:"t-1"');
+    expect(read('?agent=harbor+master&thread=').q).toBe('agent:"harbor master"');
+  });
+
   it('bounds the query', () => {
     expect(read(`?q=${'x'.repeat(10_000)}`).q).toHaveLength(500);
   });

@@ -60,7 +60,10 @@ export function read(search: string): Route {
           ? 'attention'
           : (VIEWS.find((view) => view === wanted) ?? 'overview'),
     states: new Set(states.filter(isState)),
-    q: (params.get('q') ?? '').slice(0, Q_MAX),
+    q: [params.get('q') ?? '', ...terms(params, 'agent'), ...terms(params, 'thread')]
+      .filter((part) => part !== '')
+      .join(' ')
+      .slice(0, Q_MAX),
     sel: sel !== null && /^[0-9a-f]{16,32}(-[0-9a-f]{16})?$/.test(sel) ? sel : null,
     trace: wanted === 'trace' ? known : null,
     tab: TABS.find((tab) => tab === params.get('tab')) ?? 'waterfall',
@@ -68,6 +71,12 @@ export function read(search: string): Route {
     at: time(params.get('at')),
     speed: SPEEDS.find((speed) => String(speed) === params.get('speed')) ?? 1,
   };
+}
+
+/** An agent or a thread may stand beside the search, as in the API; within the page it is a term of it. */
+function terms(params: URLSearchParams, key: string): string[] {
+  const values = params.getAll(key).map((value) => value.replaceAll('"', ''));
+  return values.flatMap((value) => (value === '' ? [] : `${key}:"${value}"`));
 }
 
 /** The search part of the address: empty, or with its question mark. */

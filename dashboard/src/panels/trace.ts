@@ -20,12 +20,17 @@ export function stateOf(source: Source): State {
   return root !== null && !isFinal(root.state) ? root.state : 'IN_PROGRESS';
 }
 
-export function described(source: Source, zoomed: boolean): { title: string; sub: string; summary: Summary } {
+export function described(
+  source: Source,
+  zoomed: boolean,
+  brief = false,
+): { title: string; sub: string; summary: Summary } {
   const summary = source.summary();
   const root = rootOf(source);
   const parts = [source.id.slice(0, 8)];
   parts.push(t.trace.activities(f.integer(summary.activities), summary.activities === 1));
-  if (summary.agents > 0) parts.push(t.trace.agents(f.integer(summary.agents), summary.agents === 1));
+  if (summary.agents > 0 && !brief)
+    parts.push(t.trace.agents(f.integer(summary.agents), summary.agents === 1));
   if (summary.failures > 0) parts.push(t.trace.failedCount(f.integer(summary.failures)));
   const { startedAt, lastAt } = summary;
   if (summary.open > 0) {

@@ -46,6 +46,7 @@ const COUNTS_AGAIN_MS = 5_000;
 const DENSITY_MS = 1_000;
 /** Between two requests for the density of what the page has not seen. */
 const PACE_MS = 60;
+const COUNTERS = 3;
 const SLOTS = 90;
 const ADDRESS_MS = 1_000;
 /** The server plays a few pages at a time: one that stands still for longer lets another in. */
@@ -561,15 +562,19 @@ class Time implements Travel, Audience {
     this.counting = true;
     const { width, first } = this.slots;
     const missing = this.density.flatMap((slot, i) => (slot === null ? [first + i] : []));
-    for (const n of missing.reverse()) {
-      const from = new Date(n * width).toISOString();
-      const until = new Date((n + 1) * width - 1).toISOString();
-      const answer = await get(`/activity/stats?since=${from}&until=${until}`, decodeStats);
-      if (!answer.ok || answer.value.logId !== this.logId || width !== this.slots.width) break;
-      const { total, byState } = answer.value;
-      this.known.set(`${width}:${n}`, { busy: total, bad: byState.FAILED + byState.LOST });
-      await new Promise((done) => setTimeout(done, PACE_MS));
-    }
+    // The newest first, a few at a time: one after the other the dock would stay empty for long.
+    const ask = async (): Promise<void> => {
+      for (let n = missing.pop(); n !== undefined; n = missing.pop()) {
+        const from = new Date(n * width).toISOString();
+        const until = new Date((n + 1) * width - 1).toISOString();
+        const answer = await get(`/activity/stats?since=${from}&until=${until}`, decodeStats);
+        if (!answer.ok || answer.value.logId !== this.logId || width !== this.slots.width) break;
+        const { total, byState } = answer.value;
+        this.known.set(`${width}:${n}`, { busy: total, bad: byState.FAILED + byState.LOST });
+        await new Promise((done) => setTimeout(done, PACE_MS));
+      }
+    };
+    await Promise.all(Array.from({ length: COUNTERS }, ask));
     if (this.known.size > 2_000) this.known.clear();
     this.counting = false;
   }

@@ -15,6 +15,8 @@ export interface Cell {
   word: string;
   stalled: boolean;
   duration: string;
+  /** When it began, or was planned. */
+  at: number | null;
   fresh: boolean;
 }
 
@@ -75,6 +77,7 @@ export function cell(row: Row, now: number, newest: number): Cell {
     word: a.stalled && a.state === 'IN_PROGRESS' ? t.stalled : t.states[a.state],
     stalled: a.stalled,
     duration: elapsed(a, now),
+    at: a.startedAt ?? a.plannedAt,
     fresh: row.arrival > newest,
   };
 }

@@ -1,14 +1,20 @@
 // What stands around the views and is loaded after the first paint: attention, saved views, notifications.
 import { app } from '../app.svelte';
 import { Attention, type Item, type Judged } from '../core/attention';
+import { get } from '../core/client';
+import { shown } from '../core/export';
+import { parameters, parse } from '../core/filters';
 import { Herald, type News } from '../core/notify';
 import { SAVED_MAX, SavedViews, type Outcome, type Saved } from '../core/saved';
 import type { Row } from '../core/store';
-import { isFinal, type Activity } from '../core/wire';
+import { read } from '../core/url';
+import { isFinal, page, type Activity } from '../core/wire';
 import { s } from '../text.shell';
 import { f } from '../app.svelte';
 
 const TICK_MS = 1_000;
+const COUNT_MS = 10_000;
+const COUNTED = 8;
 const NOTIFY_KEY = 'midspan.notify';
 
 export type Permission = 'granted' | 'default' | 'denied' | 'unsupported';
@@ -29,7 +35,10 @@ class Shell {
     () => localStorage,
     () =>
       Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, '0')).join(''),
+    s.saved.first,
   );
+  /** How many activities each saved view finds, by its id. */
+  counts = $state.raw<ReadonlyMap<string, string>>(new Map());
   private readonly herald = new Herald();
   private loads = -1;
 
@@ -50,6 +59,26 @@ class Shell {
     for (const event of ['focus', 'visibilitychange']) addEventListener(event, () => this.look(), true);
     setInterval(() => this.tick(), TICK_MS);
     this.tick();
+    void this.count();
+  }
+
+  /** One view at a time: each looks at all that the server holds. */
+  private async count(): Promise<void> {
+    if (!document.hidden && app.link.phase === 'live' && app.past === null) {
+      const counts: [string, string][] = [];
+      for (const { id, search } of this.views.slice(0, COUNTED)) {
+        const route = read(search);
+        const params = shown(route, parameters(route.states, parse(route.q)));
+        if (params.size === 0) continue;
+        params.set('limit', '1');
+        const answer = await get(`/activity/all?${params}`, page);
+        if (!answer.ok) continue;
+        const { total, exact } = answer.value;
+        counts.push([id, exact ? f.short(total) : s.saved.atLeast(f.short(total))]);
+      }
+      this.counts = new Map(counts);
+    }
+    setTimeout(() => void this.count(), COUNT_MS);
   }
 
   get total(): number {
