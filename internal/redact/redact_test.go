@@ -479,3 +479,34 @@ func FuzzPattern(f *testing.F) {
 		r.text(text)
 	})
 }
+
+// FuzzKeys holds that a list of keys is refused in words, or a key that stands in
+// it is what the list says.
+func FuzzKeys(f *testing.F) {
+	for _, seed := range [][2]string{{"*.email", "user.email"}, {"iban", "IBAN"}, {"**", "x"}, {"apiKeyID*", "apiKeyIDs"}, {"é*", "É"}, {"*_pass*", "a__pass"}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		deny, err := newKeys(Config{Deny: []string{pattern}})
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "redact: Deny: ") {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		keeps, err := newKeys(Config{Keep: []string{pattern}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(pattern, "*") {
+			name = pattern
+		}
+		denied, kept := deny.of(name).class == denied, keeps.of(name).class == keep
+		if kept && !denied || name == pattern && !kept {
+			t.Errorf("%q in the list %q: denied %v, kept %v", name, pattern, denied, kept)
+		}
+		if deny.of(name) != deny.of(name) {
+			t.Error("it is judged otherwise the second time")
+		}
+	})
+}
