@@ -420,8 +420,8 @@ func TestCache(t *testing.T) {
 			var loads [2]int
 			for round := range loads {
 				before := store.loads
-				if err := x.Scan(t.Context(), &activity.Filter{}, func(*activity.Activity) error { return nil }); err != nil {
-					t.Fatal(err)
+				for k := 0; k < len(tr.ids); k += 500 {
+					get(t, x, tr.ids[k])
 				}
 				loads[round] = store.loads - before
 			}
