@@ -322,7 +322,8 @@ class Monitor {
       this.theme = route.theme;
       this.paintTheme();
     }
-    if (before.at !== route.at || before.speed !== route.speed) this.time?.routed();
+    if (before.at !== route.at || before.speed !== route.speed || before.from !== route.from)
+      this.time?.routed();
     const sameStates = [...before.states].join() === [...route.states].join();
     if (before.q !== route.q || !sameStates) this.refilter(sameStates);
   }

@@ -141,6 +141,7 @@ export const t = {
     successImage: (percent: string) => `${percent} percent of what finished in the last hour succeeded`,
     throughput: 'Throughput, last 60 s',
     perSecond: 'finished/s',
+    noSeconds: 'Not seen second by second.',
     failedShare: (percent: string) => `failed ${percent}`,
     throughputImage: (finished: string, failed: string) =>
       `Finished in each of the last 60 seconds; ${finished} in all, ${failed} of them failed`,
@@ -331,7 +332,7 @@ export const t = {
     times: (n: number) => `${n}×`,
     now: 'now',
     span: 'Time shown',
-    spans: { quarter: '15 min', hour: '1 h', all: 'All held' },
+    spans: { '15m': '15 min', '1h': '1 h', all: 'All held' },
     flag: (what: string, name: string, clock: string, n: number) =>
       n > 1 ? `${what} at ${clock}: ${name}, and ${n - 1} more` : `${what} at ${clock}: ${name}`,
     asking: 'Asking the server for this moment…',

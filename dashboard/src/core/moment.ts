@@ -138,7 +138,8 @@ export function moment(
     finished: whole ? finished : [],
     failed: whole ? failed : [],
     histogram: histogram(sorted),
-    held: store.order.length,
+    // What the page holds of it is not what the server kept.
+    held: null,
     evicted: 0,
     notIndexed: 0,
     exportEndpoint: null,

@@ -11,13 +11,15 @@ describe('url', () => {
     '?view=traces&q=report',
     '?view=feed&at=2026-11-23T12:36:04.250Z&speed=10&theme=dark',
     '?at=2026-11-23T12:36:04.000Z',
+    '?from=1h',
+    '?view=feed&from=all&at=2026-11-23T12:36:04.000Z&speed=10',
     '?view=trace&trace=4bf92f3577b34da6a3ce929d0e0e4736',
     '?view=trace&trace=4bf92f3577b34da6a3ce929d0e0e4736&sel=00f067aa0ba902b7&tab=tree&theme=light',
   ])('goes round: %s', (search) => expect(write(read(search))).toBe(search));
 
   it('ignores what it does not know', () => {
     expect(
-      write(read('?view=nothing&state=odd,failed,FAILED&sel=../x&theme=blue&other=1&at=5&speed=3')),
+      write(read('?view=nothing&state=odd,failed,FAILED&sel=../x&theme=blue&other=1&at=5&speed=3&from=2h')),
     ).toBe('?state=failed');
   });
 

@@ -35,7 +35,13 @@ export interface Route {
   /** The moment that the page shows, in milliseconds; null is live. */
   at: number | null;
   speed: Speed;
+  /** From when on the dock shows time. */
+  from: Span;
 }
+
+/** What the dock shows: back from now, or from the oldest that is held. */
+export const SPANS = ['15m', '1h', 'all'] as const;
+export type Span = (typeof SPANS)[number];
 
 /** How much faster than it happened the past is played. */
 export const SPEEDS = [0.1, 0.5, 1, 2, 5, 10, 60, 300, 1000] as const;
@@ -70,6 +76,7 @@ export function read(search: string): Route {
     theme: THEMES.find((theme) => theme === params.get('theme')) ?? null,
     at: time(params.get('at')),
     speed: SPEEDS.find((speed) => String(speed) === params.get('speed')) ?? 1,
+    from: SPANS.find((span) => span === params.get('from')) ?? '15m',
   };
 }
 
@@ -89,6 +96,7 @@ export function write(route: Route): string {
   const states = STATES.filter((state) => route.states.has(state));
   if (states.length > 0) params.set('state', states.join(',').toLowerCase());
   if (route.q !== '') params.set('q', route.q);
+  if (route.from !== '15m') params.set('from', route.from);
   if (route.at !== null) params.set('at', new Date(route.at).toISOString());
   if (route.speed !== 1) params.set('speed', String(route.speed));
   if (route.theme !== null) params.set('theme', route.theme);

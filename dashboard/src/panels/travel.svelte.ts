@@ -13,7 +13,7 @@ import { Replay } from '../core/replay';
 import { stats as decodeStats, type Stats } from '../core/stats';
 import type { Follower, Store } from '../core/store';
 import { Traces } from '../core/traces';
-import { SPEEDS, type Speed } from '../core/url';
+import { SPEEDS, type Span, type Speed } from '../core/url';
 import {
   isFields,
   page as decodePage,
@@ -25,12 +25,9 @@ import {
 import { slots } from '../draw/dock';
 import type { Range } from '../draw/scale';
 
-export const SPANS = ['quarter', 'hour', 'all'] as const;
-export type Span = (typeof SPANS)[number];
-
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
-const SPAN_MS: Record<Span, number> = { quarter: 15 * MINUTE, hour: 60 * MINUTE, all: Infinity };
+const SPAN_MS: Record<Span, number> = { '15m': 15 * MINUTE, '1h': HOUR, all: Infinity };
 const STEP_MS = 1_000;
 const FAR_MS = 10_000;
 /** What is shown around a moment is asked for this far back. */
@@ -94,7 +91,7 @@ class Time implements Travel, Audience {
   at = $state<number | null>(null);
   playing = $state(false);
   speed = $state<Speed>(1);
-  span = $state<Span>('quarter');
+  span = $state<Span>('15m');
   /** The page is asking for what was there at the moment. */
   asking = $state(false);
   /** Of how many activities around the moment how many could be loaded, when not all. */
@@ -115,6 +112,8 @@ class Time implements Travel, Audience {
   private sought = 0;
   private counted = -Infinity;
   private drawn = -Infinity;
+  /** What of time the address last asked for; a moment beyond it widens what is shown. */
+  private looked: Span = '15m';
   private addressed = 0;
   private written: number | null = null;
   private askedFor: number | null = null;
@@ -162,7 +161,7 @@ class Time implements Travel, Audience {
     }
     if (this.at === null) app.release();
     this.at = this.wanted = Math.max(0, Math.round(at));
-    if (this.at < this.range.from) this.span = now - this.at <= SPAN_MS.hour ? 'hour' : 'all';
+    if (this.at < this.range.from) this.span = now - this.at <= HOUR ? '1h' : 'all';
   }
 
   live(): void {
@@ -233,13 +232,19 @@ class Time implements Travel, Audience {
   }
 
   routed(): void {
-    const { at, speed } = untrack(() => app.route);
+    const { at, speed, from } = untrack(() => app.route);
     this.speed = speed;
+    if (from !== this.looked) this.span = this.looked = from;
     if (at === this.written) return;
     this.written = at;
     this.playing = false;
     if (at === null) this.live();
     else this.go(at);
+  }
+
+  look(from: Span): void {
+    this.span = from;
+    app.go({ from }, 'replace');
   }
 
   private address(): void {
