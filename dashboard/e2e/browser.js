@@ -86,6 +86,9 @@ export async function freeze(page) {
   await page.evaluate(() => {
     window.requestAnimationFrame = () => 0;
     window.fetch = () => new Promise(() => {});
+    // What ticks without frames, as the judging of what needs attention.
+    const last = setTimeout(() => {});
+    for (let id = 1; id <= last; id++) clearTimeout(id);
   });
   await page.waitForTimeout(300);
 }
