@@ -29,7 +29,7 @@ for (const theme of ['dark', 'light']) {
         fullPage: view === 'overview',
       });
     }
-    const trace = await someTrace(page, base);
+    const trace = (await someTrace(page, base, { open: true })) ?? (await someTrace(page, base));
     for (const tab of ['waterfall', 'tree', 'flame']) {
       await page.goto(monitor(base, `?view=trace&trace=${trace}&tab=${tab}`));
       await live(page);
