@@ -20,6 +20,7 @@ import type { Dock, Move } from './core/keys';
 import { byAgent, byThread, Lanes } from './core/lanes';
 import { List } from './core/list';
 import { activeBefore, stats as decodeStats, type Stats } from './core/stats';
+import type { Census } from './core/moment';
 import { Open } from './core/open';
 import { Store, type Row } from './core/store';
 import { Traces } from './core/traces';
@@ -95,6 +96,7 @@ export interface Past {
   readonly threads: Lanes;
   readonly stats: Stats | null;
   readonly samples: Sample[];
+  readonly census: Census;
 }
 
 /** What takes the page through time; see panels/travel. */
@@ -266,6 +268,13 @@ class Monitor {
   get stats(): Stats | null {
     return this.past === null ? this.polled : this.past.stats;
   }
+  /** For the past it is of the same moment as the statistics. */
+  get census(): Census {
+    const { past, liveTraces, liveAgents, liveThreads } = this;
+    return (
+      past?.census ?? { live: liveTraces.open, agents: liveAgents.all.size, threads: liveThreads.all.size }
+    );
+  }
   /** What the server says of itself, now, whatever the page shows. */
   get server(): Stats | null {
     return this.polled;
@@ -322,6 +331,7 @@ class Monitor {
       this.theme = route.theme;
       this.paintTheme();
     }
+    if (before.view !== route.view) this.regroup(performance.now());
     if (before.at !== route.at || before.speed !== route.speed || before.from !== route.from)
       this.time?.routed();
     const sameStates = [...before.states].join() === [...route.states].join();
@@ -557,7 +567,7 @@ class Monitor {
 
   /** What is open, and of the past more than that. */
   get openRows(): Iterable<Row> {
-    return (this.past === null ? this.open : this.past.store).rows.values();
+    return this.past === null ? this.open.rows : this.past.store.order;
   }
 
   get searching(): boolean {
@@ -682,6 +692,8 @@ class Monitor {
   }
 
   private regroup(at: number): void {
+    const { view } = this.route;
+    if (view !== 'overview' && view !== 'failures') return;
     const { grouping, store } = this;
     const other = grouping.store !== store || grouping.test !== this.wordsTest;
     if (!other && (grouping.version === store.version || at - grouping.at < GROUP_MS)) return;

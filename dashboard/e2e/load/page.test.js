@@ -18,9 +18,9 @@ const CPU_A_KEY = 30;
 const CPU_A_SEEK = 150;
 const CPU_A_TASK = 50;
 const HEAP_MB = 60;
-// What must hold on a machine of two cores that does little else: no more than so many times the budget.
+// What must hold of CPU on a machine of two cores that does little else: no more than so many times the budget. The
+// heap does not depend on what else the machine does.
 const SLACK = 1.6;
-const HEAP_SLACK = 1.3;
 
 const CHANGE_MS = 250;
 const NODES = 12_000;
@@ -191,7 +191,7 @@ test(`${ROWS} rows at ${RATE} events a second`, { timeout: 900_000 + MINUTES * 6
   await order({ rate: 0 });
   await pause(2_000);
   const { heap, nodes } = await meter.left();
-  hold('heap, MB', heap / 1e6, HEAP_MB, HEAP_SLACK);
+  hold('heap, MB', heap / 1e6, HEAP_MB, 1);
   hold('nodes', nodes, NODES, 1);
 
   await page.keyboard.press('g');

@@ -8,6 +8,8 @@ export interface Test {
   (a: Activity): boolean;
   /** Of names that are enough to pass, whatever else there is of an activity. */
   byName?: (name: string) => boolean;
+  /** The test of one whose name is not enough. */
+  beyond?: (a: Activity) => boolean;
 }
 
 /** Keys whose values are alternatives. */
@@ -292,7 +294,7 @@ class Finder {
   }
 
   /** The same in a text that very many activities share. */
-  inPlan(text: string): boolean {
+  private inPlan(text: string): boolean {
     if (text !== this.plan) {
       this.plan = text;
       this.planned = this.in(text);
@@ -309,8 +311,12 @@ class Finder {
   }
 
   of(a: Activity): boolean {
+    return this.in(a.name) || this.beyond(a);
+  }
+
+  /** In all but the name. */
+  beyond(a: Activity): boolean {
     return (
-      this.in(a.name) ||
       (a.doing !== null && this.in(a.doing)) ||
       (a.did !== null && this.in(a.did)) ||
       (a.willDo !== null && this.inPlan(a.willDo)) ||
@@ -408,7 +414,11 @@ export function compile(
   const [first] = tests;
   if (first === undefined) return null;
   if (tests.length > 1) return (a) => tests.every((test) => test(a));
-  if (attrs.length === 0 && words.length > 0) first.byName = (name) => words.every((word) => word.in(name));
+  const [word] = words;
+  if (attrs.length === 0 && word !== undefined) {
+    first.byName = (name) => words.every((each) => each.in(name));
+    if (words.length === 1) first.beyond = (a) => (found.size > 0 && found.has(a.id)) || word.beyond(a);
+  }
   return first;
 }
 

@@ -1,6 +1,6 @@
 // Who does what: the activities of each agent, or of each logical thread, as they come.
 import type { Follower, Row } from './store';
-import { isFinal, type Activity } from './wire';
+import { isFinal, type Activity, type Source } from './wire';
 
 export type LaneKind = 'agent' | 'thread' | 'service';
 
@@ -37,13 +37,13 @@ export interface Lane {
 export type Place = Pick<Lane, 'key' | 'kind' | 'id' | 'name'>;
 
 /** Agents; what has none belongs to its thread, else to its service. */
-export function byAgent(a: Activity): Place | null {
+export function byAgent(a: Source): Place | null {
   if (a.agent !== null) return place('agent', a.agent, a.agent);
   return byThread(a) ?? (a.service === null ? null : place('service', a.service, a.service));
 }
 
 /** Logical threads only. */
-export function byThread(a: Activity): Place | null {
+export function byThread(a: Source): Place | null {
   if (a.threadId !== null) return place('thread', a.threadId, a.threadName ?? a.threadId);
   return a.threadName === null ? null : place('thread', a.threadName, a.threadName);
 }
@@ -63,16 +63,6 @@ function place(kind: LaneKind, id: string, name: string): Place {
   const made = { key: `${kind}:${id}`, kind, id, name };
   places.set(id, made);
   return made;
-}
-
-/** How many lanes there would be of these rows. */
-export function countLanes(rows: Iterable<Row>, placeOf: (a: Activity) => Place | null): number {
-  const keys = new Set<string>();
-  for (const { a } of rows) {
-    const place = placeOf(a);
-    if (place !== null) keys.add(place.key);
-  }
-  return keys.size;
 }
 
 export const SLOT_MS = 5_000;
@@ -150,13 +140,13 @@ export class Lanes implements Follower {
   private readonly items = new Map<Row, Item>();
 
   constructor(
-    private readonly placeOf: (a: Activity) => Place | null,
+    private readonly placeOf: (a: Source) => Place | null,
     private readonly limits: LaneLimits = { lanes: 400, items: 12_000 },
   ) {}
 
   put(row: Row, was: Activity | null): void {
     const { a } = row;
-    const place = this.placeOf(a);
+    const place = this.placeOf(a.source);
     let item = was === null ? undefined : this.items.get(row);
     if (item !== undefined && item.lane.key !== place?.key) {
       this.leave(item);

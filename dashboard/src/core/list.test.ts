@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { compile, narrows, parse } from './filters';
 import { List } from './list';
 import { Store } from './store';
-import { activity, type State } from './wire';
+import { activity, type Activity, type State } from './wire';
 
 function storeOf(names: string[]): Store {
   const store = new Store();
@@ -17,7 +17,7 @@ function put(store: Store, n: number, name: string, seq: number): void {
     activity_id: `${'a'.repeat(32)}-${String(n).padStart(16, '0')}`,
     state: 'COMPLETED',
     name,
-    planned_at: `2026-11-23T10:00:${String(n).padStart(2, '0')}Z`,
+    planned_at: new Date(Date.UTC(2026, 10, 23, 10, 0, n)).toISOString(),
   });
   if (made === null) throw new Error('no activity');
   store.apply({ kind: 'change', snapshot: false, logId: 'log', seq, activity: made });
@@ -52,6 +52,26 @@ describe('a list that nobody reads', () => {
 
 describe('a search that is typed on', () => {
   const none: ReadonlySet<State> = new Set();
+
+  it('takes no longer than its slice, the newest first, and comes to the same', () => {
+    const store = storeOf(Array.from({ length: 3_000 }, (_, n) => (n % 2 === 0 ? 'order' : 'parcel')));
+    const list = new List(store);
+    const slow = (a: Activity) => a.name === 'order';
+    list.filter(slow);
+    const first = list.read(-1);
+    expect(first.length).toBeGreaterThan(0);
+    expect(first.length).toBeLessThan(1_500);
+    expect(first.at(0)).toBe(store.order.at(-2));
+    let reads = 1;
+    while (list.read(-1).length < 1_500) reads++;
+    expect(reads).toBeGreaterThan(2);
+    const all = list.read(-1);
+    expect(list.read(-1)).toBe(all);
+    expect(names(list)).toEqual(store.order.filter((row) => slow(row.a)).map(() => 'order'));
+    list.filter((a) => a.name === 'parcel');
+    list.freeze();
+    expect(list.read().length).toBe(1_500);
+  });
 
   it('does not judge again what was not found before', () => {
     const list = new List(storeOf(['order 71', 'order 72', 'parcel 7']));

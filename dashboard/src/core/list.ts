@@ -10,6 +10,11 @@ export interface Rows {
 
 let tests = 0;
 
+// A frame's share of a search: what it does not get to, the next one does.
+const SLICE_MS = 8;
+/** Rows judged between two looks at the clock. */
+const JUDGED = 128;
+
 function ofArray(list: Row[], length = list.length): Rows {
   return { length, at: (index) => (index < length ? list[index] : undefined) };
 }
@@ -29,6 +34,8 @@ export class List {
   private room: Row[] = [];
   /** Of `hits` how many are valid, the test that they passed, and the store's version then. */
   private found = { n: 0, test: -1, version: -1 };
+  /** How long the present read may judge, in rows and to which moment, and whether that was too short. */
+  private slice = { rows: 0, until: 0, over: false };
   private frozen: { list: Row[]; arrival: number } | null = null;
 
   constructor(private readonly store: Store) {}
@@ -50,10 +57,11 @@ export class List {
   again(ids: Iterable<string>): void {
     for (const id of ids) {
       const row = this.store.rows.get(id);
-      if (row !== undefined) row.tried = 0;
+      if (row === undefined || (row.hit && row.tried === this.testId)) continue;
+      row.tried = 0;
+      this.seen = -1;
+      this.found.version = -1;
     }
-    this.seen = -1;
-    this.found.version = -1;
   }
 
   get isFrozen(): boolean {
@@ -62,7 +70,7 @@ export class List {
 
   freeze(): void {
     if (this.frozen !== null) return;
-    const rows = this.read();
+    const rows = this.read(Infinity);
     const list: Row[] = [];
     for (let i = 0; i < rows.length; i++) {
       const row = rows.at(i);
@@ -78,9 +86,11 @@ export class List {
     this.seen = -1;
   }
 
-  read(): Rows {
+  /** The rows; of those that wait for a judgement the newest, as many as can be judged in so many milliseconds. */
+  read(ms = SLICE_MS): Rows {
     if (this.seen === this.store.version) return this.rows;
     this.seen = this.store.version;
+    this.slice = { rows: JUDGED, until: performance.now() + ms, over: false };
     const { order } = this.store;
     if (this.frozen !== null) {
       const { list, arrival } = this.frozen;
@@ -95,6 +105,7 @@ export class List {
     } else {
       this.rows = this.pick(order);
     }
+    if (this.slice.over) this.seen = -1;
     return this.rows;
   }
 
@@ -116,19 +127,33 @@ export class List {
     if (n < list.length / 2) list.length = n;
     this.room = hits;
     this.hits = list;
-    this.found = { n, test: this.testId, version: this.seen };
+    this.found = { n, test: this.slice.over ? -2 : this.testId, version: this.seen };
     return ofArray(list, n);
   }
 
   private passes(row: Row): boolean {
     if (this.test === null) return true;
     if (row.tried !== this.testId) {
-      row.hit =
-        (row.tried !== this.wider || row.hit) &&
-        (this.named((row.name ??= nameOf(row.a.name))) || this.test(row.a));
+      if (row.tried === this.wider && !row.hit) {
+        // Nor does it pass this one.
+      } else if (this.named((row.name ??= nameOf(row.a.name)))) {
+        row.hit = true;
+      } else {
+        if (this.late()) return false;
+        row.hit = (this.test.beyond ?? this.test)(row.a);
+      }
       row.tried = this.testId;
     }
     return row.hit;
+  }
+
+  private late(): boolean {
+    const { slice } = this;
+    if (!slice.over && --slice.rows <= 0) {
+      slice.rows = JUDGED;
+      slice.over = performance.now() > slice.until;
+    }
+    return slice.over;
   }
 
   private named(name: Name): boolean {

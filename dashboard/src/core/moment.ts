@@ -1,8 +1,10 @@
 // The statistics of a moment, from what the page holds of it: what /activity/stats says of now.
 import type { Sample } from './chart';
+import { byAgent, byThread } from './lanes';
 import { type Quantiles, type Stats, type Window } from './stats';
 import type { Store } from './store';
-import { isFinal, STATES, type Activity, type State } from './wire';
+import { traceOf } from './traces';
+import { isFinal, STATES, type Activity, type Source, type State } from './wire';
 
 const MINUTE = 60_000;
 const HOUR = 3_600_000;
@@ -52,6 +54,26 @@ export interface Moment {
   stats: Stats;
   /** Active activities over the last minute. */
   samples: Sample[];
+  census: Census;
+}
+
+/** Traces with something planned or in progress, agents and logical threads. */
+export interface Census {
+  live: number;
+  agents: number;
+  threads: number;
+}
+
+function census(open: ReadonlySet<string>, sources: Iterable<Source>): Census {
+  const agents = new Set<string>();
+  const threads = new Set<string>();
+  for (const source of sources) {
+    const agent = byAgent(source);
+    const thread = byThread(source);
+    if (agent !== null) agents.add(agent.key);
+    if (thread !== null) threads.add(thread.key);
+  }
+  return { live: open.size, agents: agents.size, threads: threads.size };
 }
 
 /**
@@ -68,8 +90,8 @@ export function moment(
 ): Moment {
   const byState = Object.fromEntries(STATES.map((state) => [state, 0])) as Record<State, number>;
   const later = { ...byState };
-  const types = new Map<string, number>();
-  const services = new Map<string, number>();
+  const sources: Source[] = [];
+  const traces = new Set<string>();
   const all = window();
   const minute = window();
   const hour = window();
@@ -82,34 +104,51 @@ export function moment(
   let timed = 0;
   let since = Infinity;
   for (const { a, key } of store.order) {
-    byState[a.state]++;
-    types.set(a.type, (types.get(a.type) ?? 0) + 1);
-    if (a.service !== null) services.set(a.service, (services.get(a.service) ?? 0) + 1);
+    const { state, startedAt, endedAt } = a;
+    byState[state]++;
+    // A Map of them costs as much as all the rest.
+    const { counted: by } = a.source;
+    if (by.by !== sources) {
+      by.by = sources;
+      by.n = 0;
+      sources.push(a.source);
+    }
+    by.n++;
     since = Math.min(since, key);
-    if (a.startedAt !== null) {
+    if (startedAt !== null) {
       all.started++;
-      if (at - a.startedAt <= MINUTE) minute.started++;
-      if (at - a.startedAt <= HOUR) hour.started++;
+      if (at - startedAt <= MINUTE) minute.started++;
+      if (at - startedAt <= HOUR) hour.started++;
     }
     const from = second(key);
     active[from] = (active[from] ?? 0) + 1;
-    if (!isFinal(a.state)) {
+    if (!isFinal(state)) {
+      const trace = traceOf(a.id);
+      if (trace !== '') traces.add(trace);
       const now = latest(a.id);
       if (now !== undefined && isFinal(now.state)) later[now.state]++;
       continue;
     }
-    const end = a.endedAt ?? key;
+    const end = endedAt ?? key;
     const to = second(end);
     active[to] = (active[to] ?? 0) - 1;
-    count(all, a.state);
+    count(all, state);
     if (at - end > HOUR) continue;
-    count(hour, a.state);
-    if (a.durationMs !== null) durations[timed++] = a.durationMs;
+    count(hour, state);
+    const { durationMs } = a;
+    if (durationMs !== null) durations[timed++] = durationMs;
     if (at - end > MINUTE) continue;
-    count(minute, a.state);
+    count(minute, state);
     const slot = Math.max(0, 59 - Math.floor((at - end) / 1000));
     finished[slot] = (finished[slot] ?? 0) + 1;
     if (a.state === 'FAILED') failed[slot] = (failed[slot] ?? 0) + 1;
+  }
+  const types = new Map<string, number>();
+  const services = new Map<string, number>();
+  for (const { type, service, counted } of sources) {
+    const { n } = counted;
+    types.set(type, (types.get(type) ?? 0) + n);
+    if (service !== null) services.set(service, (services.get(service) ?? 0) + n);
   }
   const sorted = durations.subarray(0, timed).sort();
   close(all, Math.max(1, (at - since) / 1000));
@@ -165,7 +204,7 @@ export function moment(
       stats.minute = { ...counted.minute.all, perSecond: counted.minute.all.finished / 60 };
     }
   }
-  return { samples: whole ? samples : [], stats };
+  return { samples: whole ? samples : [], stats, census: census(traces, sources) };
 }
 
 function histogram(sorted: Float64Array): Stats['histogram'] {

@@ -347,6 +347,7 @@ describe('History', () => {
 
 describe('moment', () => {
   it('counts as the server does', () => {
+    const span = (trace: string) => `${trace.repeat(32)}-${'0'.repeat(16)}`;
     const { live, replay } = setup();
     const end = (state: string, from: number, to: number) => ({
       state,
@@ -356,10 +357,11 @@ describe('moment', () => {
       duration_ms: to - from,
     });
     live.apply(change(1, 'a', 0, end('COMPLETED', 0, 4_000)));
-    live.apply(change(2, 'b', 1_000, end('FAILED', 1_000, 9_000)));
-    live.apply(change(3, 'c', 2_000, { started_at: iso(2_000), last_seen_at: iso(2_000) }));
+    live.apply(change(2, span('b'), 1_000, end('FAILED', 1_000, 9_000)));
+    live.apply(change(3, span('c'), 2_000, { started_at: iso(2_000), last_seen_at: iso(2_000) }));
     live.apply(change(4, 'd', 9_500, { started_at: iso(9_500), last_seen_at: iso(9_500) }));
     const early = moment(replay.seek(ZERO + 5_000), ZERO + 5_000);
+    expect(early.census).toEqual({ live: 2, agents: 1, threads: 1 });
     expect(early.stats).toMatchObject({ total: 3, active: 2, since: ZERO });
     expect(early.stats.byState).toMatchObject({ COMPLETED: 1, IN_PROGRESS: 2, FAILED: 0 });
     expect(early.stats.hour).toMatchObject({ finished: 1, successRate: 1 });

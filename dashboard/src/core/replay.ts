@@ -21,8 +21,8 @@ export class Replay implements Follower {
   dropped = 0;
 
   private readonly archive = new Map<string, Activity>();
-  /** Of the activities that have begun, those that may still change. */
-  private readonly open = new Set<string>();
+  /** Of the activities that have begun, those that may still change: as they are shown, null when that is not known. */
+  private readonly open = new Map<string, Activity | null>();
   /** What the server says of the moment itself: no times of senders are needed to know it. */
   private readonly pinned = new Map<string, Activity>();
   private seq = 0;
@@ -49,7 +49,12 @@ export class Replay implements Follower {
       this.archive.delete(id);
       this.history.note(archived, row.a);
     }
-    if (this.running && begins(row.a) <= this.at) this.open.add(id);
+    if (this.running && begins(row.a) <= this.at) this.meet(id);
+  }
+
+  /** Has the next step look at it. */
+  private meet(id: string): void {
+    if (!this.open.has(id)) this.open.set(id, null);
   }
 
   /** What now no longer holds, the moment that is shown still does. */
@@ -78,7 +83,7 @@ export class Replay implements Follower {
         this.archive.delete(a.id);
         this.archive.set(a.id, a);
       }
-      if (this.running && begins(a) <= this.at) this.open.add(a.id);
+      if (this.running && begins(a) <= this.at) this.meet(a.id);
     }
     for (const id of this.archive.keys()) {
       if (this.archive.size <= this.limit) break;
@@ -93,7 +98,7 @@ export class Replay implements Follower {
     if (Math.abs(at - this.at) >= 1) return;
     for (const a of activities) {
       this.pinned.set(a.id, a);
-      this.open.add(a.id);
+      this.meet(a.id);
     }
   }
 
@@ -111,13 +116,15 @@ export class Replay implements Follower {
     this.running = true;
     this.work = 0;
     this.open.clear();
-    const shown: Activity[] = [];
+    // Room for all at once: to grow is to copy.
+    const shown = new Array<Activity>(this.live.order.length);
+    let own = 0;
     for (const row of this.live.order) {
       if (row.key > at) break;
       const a = this.look(row.a);
-      if (a !== null) shown.push(a);
+      if (a !== null) shown[own++] = a;
     }
-    const own = shown.length;
+    shown.length = own;
     for (const latest of this.archive.values()) {
       const a = this.look(latest);
       if (a !== null) shown.push(a);
@@ -126,7 +133,7 @@ export class Replay implements Follower {
     for (const a of this.pinned.values()) {
       if ((this.live.rows.get(a.id)?.key ?? at) > at) {
         shown.push(a);
-        this.open.add(a.id);
+        this.open.set(a.id, a);
       }
     }
     if (shown.length > own) shown.sort((x, y) => begins(x) - begins(y));
@@ -149,9 +156,9 @@ export class Replay implements Follower {
     this.work = 0;
     const open = [...this.open];
     this.open.clear();
-    for (const id of open) {
+    for (const [id, was] of open) {
       const a = this.latest(id);
-      if (a !== undefined) this.show(a);
+      if (a !== undefined) this.show(a, was);
     }
     const { order } = this.live;
     for (let i = after(order, from); i < order.length; i++) {
@@ -187,10 +194,11 @@ export class Replay implements Follower {
     return this.live.rows.get(id)?.a ?? this.archive.get(id);
   }
 
-  private show(latest: Activity): void {
+  private show(latest: Activity, was: Activity | null = null): void {
     const a = this.look(latest);
-    const shown = a === null ? undefined : this.store.rows.get(a.id);
-    if (a === null || (shown !== undefined && same(shown.a, a))) return;
+    if (a === null) return;
+    const shown = was ?? this.store.rows.get(a.id)?.a;
+    if (shown !== undefined && same(shown, a)) return;
     this.store.merge({ activities: [a], logId: this.store.logId, asOf: ++this.seq });
   }
 
@@ -198,7 +206,7 @@ export class Replay implements Follower {
   private look(latest: Activity): Activity | null {
     this.work++;
     const a = this.then(latest);
-    if (a !== latest || !isFinal(a.state)) this.open.add(latest.id);
+    if (a !== latest || !isFinal(a.state)) this.open.set(latest.id, a);
     return a;
   }
 }

@@ -12,6 +12,7 @@ beforeEach(() => {
 });
 
 const ids = () => store.order.map((row) => row.a.id);
+const iso = (ms: number) => new Date(Date.UTC(2026, 10, 22, 10) + ms).toISOString();
 const done = { state: 'COMPLETED', ended_at: '2026-11-22T11:00:00Z' };
 
 describe('Store', () => {
@@ -49,6 +50,48 @@ describe('Store', () => {
     expect(ids()).toEqual(['0', '4', '7', '8', '9', '10', '11', '12', '13']);
     expect([...store.rows.keys()].sort()).toEqual([...ids()].sort());
     expect(store.dropped).toBe(5);
+  });
+
+  it('takes a list that tells what is known for no change', () => {
+    const told: Activity[] = [];
+    store.follow({ put: (row) => told.push(row.a), drop: () => {}, reset: () => {} });
+    const known = { decision: { choice: 'a' }, attributes: { n: 1 }, error: { message: 'no' } };
+    store.apply(change(1, 'a', 10, known));
+    store.settle();
+    const { version } = store;
+    const again = (fields: object, asOf: number) =>
+      store.merge({ logId: 'log', asOf, activities: [change(0, 'a', 10, { ...known, ...fields }).activity] });
+    again({}, 5);
+    expect([store.version, told.length]).toEqual([version, 1]);
+    // It is known as of then.
+    store.apply(change(4, 'a', 10, { name: 'older' }));
+    expect(store.rows.get('a')?.a.name).toBe('Process order');
+    again({ decision: { choice: 'b' } }, 6);
+    expect(told.at(-1)?.decision?.choice).toBe('b');
+    for (const fields of [{ usual_ms: 1 }, { service: 'other' }, { attributes: { n: 2 } }, { error: null }]) {
+      const { version } = store;
+      again(fields, 7);
+      expect(store.version, JSON.stringify(fields)).not.toBe(version);
+    }
+  });
+
+  it('keeps the latest of its lists, read or not', () => {
+    for (let n = 0; n < 90; n++) {
+      store.apply(change(n + 1, `${n}`, n, { ...done, ended_at: iso(1_000 - n) }));
+      if (n % 3 === 0) store.settle();
+    }
+    const latest = Array.from({ length: 20 }, (_, i) => `${19 - i}`);
+    expect(store.completions.map((row) => row.a.id)).toEqual(latest);
+    const filled = new Store({ rows: Infinity, list: 20 });
+    filled.reset('log');
+    filled.fill(
+      store.order.map((row) => row.a),
+      0,
+    );
+    expect(filled.completions.map((row) => row.a.id)).toEqual(latest);
+    expect([...filled.rows.keys()]).toEqual(ids());
+    filled.reset('log');
+    expect([filled.completions.length, filled.rows.size]).toEqual([0, 0]);
   });
 
   it('gives the same rows for any order and repetition', () => {

@@ -1,6 +1,6 @@
 // What the page holds of the log: the latest version of each activity, in the order of their beginnings.
 import { begins } from './times';
-import { isFinal, type Activity, type Change, type Page } from './wire';
+import { equal, isFinal, type Activity, type Change, type Page } from './wire';
 
 /** A name, and the last filter tried on it; see List. */
 export interface Name {
@@ -62,7 +62,8 @@ export interface Follower {
   reset(): void;
 }
 
-type Filed = 'decisions' | 'completions' | 'failures';
+const FILED = ['decisions', 'completions', 'failures'] as const;
+type Filed = (typeof FILED)[number];
 
 let versions = 0;
 
@@ -100,19 +101,37 @@ export class Store {
   /** Grows with each change; equal versions mean equal contents, whatever the store. */
   version = ++versions;
 
-  readonly rows = new Map<string, Row>();
   /** Ascending by beginning, once settled. */
   order: Row[] = [];
-  decisions: Row[] = [];
-  completions: Row[] = [];
-  failures: Row[] = [];
 
   private readonly followers = new Set<Follower>();
   private fresh: Row[] = [];
-  private readonly filed = new Map<Filed, Row[]>();
+  private byId: Map<string, Row> | null = new Map();
+  private readonly lists: Record<Filed, Row[]> = { decisions: [], completions: [], failures: [] };
+  /** What is to be put into the lists. */
+  private readonly filed: Record<Filed, Row[]> = { decisions: [], completions: [], failures: [] };
   private snapshot: Set<string> | null = null;
 
   constructor(private readonly limits: Limits = LIMITS) {}
+
+  get rows(): Map<string, Row> {
+    // A moment of the past is mostly looked at row by row.
+    return (this.byId ??= new Map(this.order.map((row) => [row.a.id, row])));
+  }
+
+  /** The latest by their beginning. */
+  get decisions(): Row[] {
+    return this.list('decisions');
+  }
+
+  /** The latest by their end. */
+  get completions(): Row[] {
+    return this.list('completions');
+  }
+
+  get failures(): Row[] {
+    return this.list('failures');
+  }
 
   /** Follows from now on; the answer ends it. */
   follow(follower: Follower): () => void {
@@ -125,13 +144,13 @@ export class Store {
     this.logId = logId;
     this.seq = 0;
     this.dropped = 0;
-    this.rows.clear();
+    this.byId = new Map();
     this.order = [];
-    this.decisions = [];
-    this.completions = [];
-    this.failures = [];
     this.fresh = [];
-    this.filed.clear();
+    for (const name of FILED) {
+      this.lists[name] = [];
+      this.filed[name] = [];
+    }
     this.snapshot = null;
     this.version = ++versions;
     for (const follower of this.followers) follower.reset();
@@ -167,14 +186,14 @@ export class Store {
   /** Takes a list answered by the API, as of its own sequence. */
   merge(page: Pick<Page, 'activities' | 'logId' | 'asOf'>): void {
     if (page.logId !== this.logId) return;
-    for (const a of page.activities) this.put(a, page.asOf);
+    for (const a of page.activities) this.put(a, page.asOf, true);
   }
 
   /** Fills an empty store at once with what is there, each activity once, ascending by beginning. */
   fill(activities: readonly Activity[], seq: number): void {
+    this.byId = null;
     for (const a of activities) {
       const row = new Row(a, seq, ++this.arrivals);
-      this.rows.set(a.id, row);
       this.order.push(row);
       if (a.type === 'decision') this.file('decisions', row);
       this.fileFinal(row);
@@ -192,16 +211,25 @@ export class Store {
       insert(this.order, this.fresh, before);
       this.fresh = [];
     }
-    for (const [name, rows] of this.filed) {
-      const list = this[name];
-      insert(list, rows, name === 'decisions' ? before : ended);
-      if (list.length > this.limits.list) list.splice(0, list.length - this.limits.list);
+    // What nobody reads need not be sorted, until there is too much of it.
+    for (const name of FILED) {
+      if (this.filed[name].length > Math.max(this.limits.list * 2, this.order.length)) this.list(name);
     }
-    this.filed.clear();
     this.trim();
   }
 
-  private put(a: Activity, seq: number): void {
+  private list(name: Filed): Row[] {
+    const list = this.lists[name];
+    const rows = this.filed[name];
+    if (rows.length > 0) {
+      this.filed[name] = [];
+      insert(list, rows, name === 'decisions' ? before : ended);
+      if (list.length > this.limits.list) list.splice(0, list.length - this.limits.list);
+    }
+    return list;
+  }
+
+  private put(a: Activity, seq: number, listed = false): void {
     const row = this.rows.get(a.id);
     if (row === undefined) {
       const made = new Row(a, seq, ++this.arrivals);
@@ -217,6 +245,11 @@ export class Store {
     if (seq < row.seq || (seq === row.seq && isFinal(row.a.state) && !isFinal(a.state))) return;
     const was = row.a;
     share(a, was);
+    // Lists are asked for again and again, and mostly tell what is known.
+    if (listed && equal(a, was)) {
+      row.seq = seq;
+      return;
+    }
     row.take(a, seq);
     if (was.state !== a.state) this.fileFinal(row);
     if (was.type !== a.type && a.type === 'decision') this.file('decisions', row);
@@ -230,9 +263,7 @@ export class Store {
   }
 
   private file(name: Filed, row: Row): void {
-    const rows = this.filed.get(name);
-    if (rows === undefined) this.filed.set(name, [row]);
-    else rows.push(row);
+    this.filed[name].push(row);
   }
 
   /** Lets the oldest finished rows go, a part at a time: what is held for longer costs nothing. */
@@ -268,9 +299,9 @@ export class Store {
       for (const follower of this.followers) follower.drop(row);
     }
     this.order = this.order.filter(stays);
-    for (const [name, rows] of this.filed) this.filed.set(name, rows.filter(stays));
     this.fresh = this.fresh.filter(stays);
-    this.decisions = this.decisions.filter(stays);
+    // What is open is in no other list.
+    this.lists.decisions = this.decisions.filter(stays);
     this.version = ++versions;
   }
 }

@@ -23,14 +23,6 @@ export interface Trace {
   endedAt: number;
 }
 
-/** How many traces have something planned or in progress among these rows. */
-export function countOpen(rows: Iterable<Row>): number {
-  const open = new Set<string>();
-  for (const { a } of rows) if (!isFinal(a.state)) open.add(traceOf(a.id));
-  open.delete('');
-  return open.size;
-}
-
 function newer(a: Trace, b: Trace): number {
   return b.startedAt - a.startedAt || (a.id < b.id ? -1 : 1);
 }

@@ -63,6 +63,8 @@ export interface Activity {
   /** Null when there are none. Long values are cut, see `attributes`. */
   attributes: Fields | null;
   traceUrl: string | null;
+  /** The same for all that have it in common. */
+  readonly source: Source;
 }
 
 export interface Hello {
@@ -258,7 +260,7 @@ export function webUrl(value: unknown): string | null {
 }
 
 /** Who did what kind of work: few distinct ones stand for very many activities, and each is held once. */
-interface Source {
+export interface Source {
   readonly type: string;
   readonly service: string | null;
   readonly instance: string | null;
@@ -268,6 +270,8 @@ interface Source {
   readonly lease: string | null;
   /** The trace_url, with the ids of the trace and of the span left open. */
   readonly link: string | null;
+  /** Room for whoever counts many activities by their sources: in which count, and how many. */
+  counted: { by: object | null; n: number };
 }
 
 // By thread, or by service, the last few.
@@ -307,6 +311,7 @@ function sourceOf(value: Fields, id: string): Source {
     threadName: shared(value.thread_name),
     lease: shared(value.lease),
     link,
+    counted: { by: null, n: 0 },
   };
   if (alike.length >= ALIKE) alike.shift();
   alike.push(made);
@@ -327,6 +332,8 @@ function linkOf(url: string | null, id: string): string | null {
 function urlOf(link: string | null, id: string): string | null {
   return link?.replace(TRACE, () => id.slice(0, 32)).replace(SPAN, () => id.slice(33)) ?? null;
 }
+
+type Derived = keyof Source | 'source' | 'traceUrl';
 
 /** Seconds from here on are small whole numbers, until 2051. */
 const EPOCH = 1_500_000_000;
@@ -360,7 +367,7 @@ class Held implements Activity {
   private worked: number | null;
   private usual: number | null;
 
-  constructor(a: Omit<Activity, keyof Source | 'traceUrl'>, source: Source) {
+  constructor(a: Omit<Activity, Derived>, source: Source) {
     this.id = a.id;
     this.parentId = a.parentId;
     this.state = a.state;
@@ -475,11 +482,15 @@ function millis(micros: number | null): number | null {
 /** Another version of an activity. A spread would leave its times behind. */
 export function vary(
   a: Activity,
-  change: Partial<Omit<Activity, 'plannedAt' | 'usualMs' | 'traceUrl' | keyof Source>>,
+  change: Partial<Omit<Activity, 'plannedAt' | 'usualMs' | Derived>>,
 ): Activity {
-  // There are no others.
-  if (!(a instanceof Held)) throw new TypeError('this is no activity');
   return Object.assign(new Held(a, a.source), change);
+}
+
+/** Whether two versions of an activity are the same. */
+export function equal(x: Activity, y: Activity): boolean {
+  const told = (a: Activity) => JSON.stringify({ ...a, source: null });
+  return x.source === y.source && told(x) === told(y);
 }
 
 export function activity(value: unknown): Activity | null {

@@ -7,7 +7,7 @@ import { Density, type Slot, type Slots } from '../core/density';
 import type { Dock } from '../core/keys';
 import { byAgent, byThread, Lanes } from '../core/lanes';
 import type { List } from '../core/list';
-import { moment, type Counted } from '../core/moment';
+import { moment, type Census, type Counted } from '../core/moment';
 import { Playback, type Audience, type PlaySocket } from '../core/playback';
 import { Replay } from '../core/replay';
 import { stats as decodeStats, type Stats } from '../core/stats';
@@ -61,6 +61,7 @@ function playSocket(params: URLSearchParams): PlaySocket {
 class Shown implements Past {
   stats = $state.raw<Stats | null>(null);
   samples = $state.raw<Sample[]>([]);
+  census = $state.raw<Census>(app.census);
   private made: { traces?: Traces; agents?: Lanes; threads?: Lanes } = {};
 
   constructor(
@@ -293,7 +294,7 @@ class Time implements Travel, Audience {
     const told = this.counts !== null || at - this.sought > COUNTS_MS;
     if (told && at - this.counted >= STATS_MS && this.shown !== null) {
       this.counted = at;
-      const { stats, samples } = moment(
+      const { stats, samples, census } = moment(
         this.shown.store,
         this.at,
         this.counts,
@@ -302,6 +303,7 @@ class Time implements Travel, Audience {
       );
       this.shown.stats = stats;
       this.shown.samples = samples;
+      this.shown.census = census;
     }
     if (at - this.sought >= SETTLE_MS) void this.ask(at);
     const settled = at - this.addressed >= ADDRESS_MS && at - this.sought >= SETTLE_MS;
