@@ -352,9 +352,9 @@ func (s *durations) quantiles() activity.Quantiles {
 }
 
 func (s *durations) quantile(q float64) time.Duration {
-	rank := int64(q * float64(s.count-1))
+	place := rank(q, s.count)
 	for i, n := range s.buckets {
-		if rank -= int64(n); rank < 0 {
+		if place -= int64(n); place < 0 {
 			return time.Duration(bucketDuration(i))
 		}
 	}

@@ -78,16 +78,27 @@ func (d *distribution) quantiles() activity.Quantiles {
 	if d.n == 0 {
 		return activity.Quantiles{}
 	}
-	v, err := d.sketch.GetValuesAtQuantiles([]float64{0.5, 0.95, 0.99})
-	if err != nil {
-		panic(fmt.Sprintf("index: quantiles of %d durations: %v", d.n, err))
-	}
-	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	return activity.Quantiles{
 		Count: d.n, Average: time.Duration(d.sum / float64(d.n)),
-		P50: seconds(v[0]), P95: seconds(v[1]), P99: seconds(v[2]),
+		P50: d.quantile(0.5), P95: d.quantile(0.95), P99: d.quantile(0.99),
 	}
 }
+
+func (d *distribution) quantile(q float64) time.Duration {
+	// The sketch takes q for a place between the first value and the last, and
+	// the value below it. Half a place beyond the one that is meant, rounding
+	// doesn't miss it.
+	place := (float64(rank(q, d.n)) + 0.5) / float64(max(d.n-1, 1))
+	v, err := d.sketch.GetValueAtQuantile(min(place, 1))
+	if err != nil {
+		panic(fmt.Sprintf("index: quantile %v of %d durations: %v", q, d.n, err))
+	}
+	return time.Duration(v * float64(time.Second))
+}
+
+// rank returns which of n ascending values is their quantile, the first being 0:
+// the least that so many of them do not exceed. Of few, the slowest is their p95.
+func rank(q float64, n int64) int64 { return int64(math.Ceil(q*float64(n))) - 1 }
 
 func (b *bucket) merge(o *bucket) {
 	b.starts += o.starts

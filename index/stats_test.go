@@ -1,6 +1,7 @@
 package index
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -26,7 +27,12 @@ func exact(durations []time.Duration) activity.Quantiles {
 	for _, d := range durations {
 		sum += d
 	}
-	at := func(q float64) time.Duration { return durations[int(q*float64(len(durations)-1))] }
+	at := func(q float64) time.Duration {
+		return durations[slices.IndexFunc(durations, func(d time.Duration) bool {
+			below, _ := slices.BinarySearch(durations, d+1)
+			return float64(below) >= q*float64(len(durations))
+		})]
+	}
 	return activity.Quantiles{
 		Count: int64(len(durations)), Average: sum / time.Duration(len(durations)), P50: at(0.5), P95: at(0.95), P99: at(0.99),
 	}
@@ -37,6 +43,26 @@ func checkQuantiles(t *testing.T, name string, got activity.Quantiles, durations
 	want := exact(durations)
 	if got.Count != want.Count || !near(got.Average, want.Average) || !near(got.P50, want.P50) || !near(got.P95, want.P95) || !near(got.P99, want.P99) {
 		t.Errorf("%s: %+v, exactly %+v", name, got, want)
+	}
+}
+
+// The slowest of few counts: it is what somebody looks for.
+func TestQuantilesOfFew(t *testing.T) {
+	for _, seconds := range [][]int{{1}, {1, 10}, {1, 1, 9}, {1, 2, 3, 4}, {0, 0, 5}, {0, 0}} {
+		var d distribution
+		var s durations
+		var all []time.Duration
+		for _, n := range seconds {
+			v := time.Duration(n) * time.Second
+			d.add(v)
+			s.add(v)
+			all = append(all, v)
+		}
+		checkQuantiles(t, fmt.Sprint(seconds), d.quantiles(), all)
+		checkQuantiles(t, fmt.Sprint(seconds, ", selected"), s.quantiles(), all)
+		if slowest := all[len(all)-1]; !near(d.quantiles().P99, slowest) {
+			t.Errorf("p99 of %v: %v", all, d.quantiles().P99)
+		}
 	}
 }
 
