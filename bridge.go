@@ -64,6 +64,13 @@ func (b *bridgeLink) stats() api.BridgeStats {
 	return api.BridgeStats{Endpoint: b.sender.endpoint, Connected: b.sender.connected.Load(), Dropped: b.sender.dropped.Load()}
 }
 
+// flush sends what there is.
+func (b *bridgeLink) flush(ctx context.Context) error {
+	sent := make(chan error, 1)
+	go func() { sent <- b.spans.ForceFlush(ctx) }()
+	return distinct([]error{b.sender.flush(ctx), <-sent})
+}
+
 // shutdown sends what there is, the end of the lease last. The error is the
 // sender's: the spans' is the SDK's to tell.
 func (b *bridgeLink) shutdown(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package midspan_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,7 +9,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -323,3 +327,66 @@ func TestBridgeStandsForTheBackend(t *testing.T) {
 		}
 	}
 }
+
+// A program that dies of a panic has told its bridge what it died of: of an
+// activity that the bridge knew, and of one it had not heard of.
+func TestBridgeHearsOfAPanic(t *testing.T) {
+	for _, protocol := range []string{"http/protobuf", "grpc"} {
+		t.Run(protocol, func(t *testing.T) {
+			b, _ := runBridge(t, bridge.Config{})
+			address := b.HTTPAddr()
+			if protocol == "grpc" {
+				address = b.GRPCAddr()
+			}
+			program := exec.CommandContext(t.Context(), os.Args[0])
+			program.Env = append(os.Environ(), "MIDSPAN_TEST_PANIC=http://"+address.String(), "MIDSPAN_TEST_PROTOCOL="+protocol)
+			var stdout, stderr bytes.Buffer
+			program.Stdout, program.Stderr = &stdout, &stderr
+			if err := program.Run(); err == nil || !strings.Contains(stderr.String(), "panic: boom") {
+				t.Fatalf("the program did not die of its panic: %v\n%s", err, &stderr)
+			}
+			ids := strings.Fields(stdout.String())
+			if len(ids) != 2 {
+				t.Fatalf("it wrote %q", &stdout)
+			}
+			for i, name := range []string{"known", "new"} {
+				id, err := activity.ParseID(ids[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				a, ok := from(t, b.Addr().String(), "", id)
+				if !ok || a["state"] != "FAILED" {
+					t.Fatalf("%s: %v", name, a)
+				}
+				why, _ := a["error"].(map[string]any)
+				stack, _ := why["stack"].(string)
+				if why["message"] != "panic: boom" || !strings.Contains(stack, "explode") {
+					t.Errorf("%s: %v", name, why)
+				}
+			}
+		})
+	}
+}
+
+// runPanic is the program of TestBridgeHearsOfAPanic.
+func runPanic(bridge string) {
+	err := os.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", os.Getenv("MIDSPAN_TEST_PROTOCOL"))
+	if err != nil {
+		panic(err)
+	}
+	m, err := midspan.New(midspan.Config{Bridge: bridge})
+	if err != nil {
+		panic(err)
+	}
+	ctx, known := tracing.Start(context.Background(), activity.WorkItem, "known", "")
+	defer known.End(nil)
+	if err := m.ForceFlush(ctx); err != nil {
+		panic(err)
+	}
+	_, young := tracing.Start(ctx, activity.WorkItem, "new", "")
+	defer young.End(nil)
+	fmt.Println(known.ID(), young.ID())
+	explode()
+}
+
+func explode() { panic("boom") }

@@ -137,7 +137,9 @@ func (m *Midspan) trace(res *resource.Resource) (err error) {
 		opts = append(opts, sdktrace.WithSpanProcessor(sp))
 	}
 	m.sdk = sdktrace.NewTracerProvider(opts...)
-	m.process, m.provider = p, processor.Live(m.sdk, p)
+	live := processor.Live(m.sdk, p)
+	live.FlushBy(m.ForceFlush)
+	m.process, m.provider = p, live
 	return nil
 }
 
@@ -243,11 +245,13 @@ func (m *Midspan) ForceFlush(ctx context.Context) error {
 	if m.sdk == nil {
 		return nil
 	}
-	err := m.sdk.ForceFlush(ctx)
-	if m.bridge != nil {
-		err = distinct([]error{err, m.bridge.sender.flush(ctx)})
+	if m.bridge == nil {
+		return m.sdk.ForceFlush(ctx)
 	}
-	return err
+	m.process.Flush()
+	bridged := make(chan error, 1)
+	go func() { bridged <- m.bridge.flush(ctx) }() // one that is away leaves the others their time
+	return distinct([]error{m.sdk.ForceFlush(ctx), <-bridged})
 }
 
 // Shutdown ends all streams and servers, exports what has ended, and stops.

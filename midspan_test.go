@@ -48,6 +48,9 @@ func TestMain(m *testing.M) {
 		backend()
 		os.Exit(0)
 	}
+	if bridge := os.Getenv("MIDSPAN_TEST_PANIC"); bridge != "" {
+		runPanic(bridge)
+	}
 	goleak.VerifyTestMain(m)
 }
 

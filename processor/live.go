@@ -20,16 +20,24 @@ import (
 // open. It is safe for concurrent use.
 type Provider struct {
 	embedded.TracerProvider
-	sdk *sdktrace.TracerProvider
-	p   *Processor
+	sdk   *sdktrace.TracerProvider
+	p     *Processor
+	flush func(context.Context) error
 }
 
 // Live wraps the SDK's provider, with which p must be registered as a
 // SpanProcessor. Code that gets its tracers from the result is live, whatever
 // it knows of Midspan.
 func Live(sdk *sdktrace.TracerProvider, p *Processor) *Provider {
-	return &Provider{sdk: sdk, p: p}
+	return &Provider{sdk: sdk, p: p, flush: sdk.ForceFlush}
 }
+
+// FlushBy sets what ForceFlush does, where more than the SDK's provider is to be
+// flushed. Call it before the provider is used.
+func (pr *Provider) FlushBy(flush func(context.Context) error) { pr.flush = flush }
+
+// ForceFlush flushes the SDK's provider, or does what FlushBy says.
+func (pr *Provider) ForceFlush(ctx context.Context) error { return pr.flush(ctx) }
 
 // Tracer implements trace.TracerProvider.
 func (pr *Provider) Tracer(name string, opts ...trace.TracerOption) trace.Tracer {
