@@ -85,7 +85,7 @@ func (a *Activity) AppendJSON(b []byte) []byte {
 	b = append(b, `,"error":`...)
 	b = a.Error.appendJSON(b)
 	b = append(b, `,"attributes":`...)
-	b = AppendAttrs(b, a.Attributes, func(key string) bool { return !isField(key) })
+	b = AppendAttrs(b, a.Attributes, func(key string) bool { return !IsField(key) })
 	b = append(b, `,"links":[`...)
 	for i, l := range a.Links {
 		if i > 0 {
@@ -159,7 +159,7 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	for i := range e.Attrs {
 		key, field := e.Attrs[i].Key, fieldName(e.Attrs[i].Key)
 		if field == "" {
-			plain = plain || !isField(key)
+			plain = plain || !IsField(key)
 			continue
 		}
 		sep()
@@ -179,7 +179,7 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	if plain {
 		sep()
 		b = append(b, `"attributes":`...)
-		b = AppendAttrs(b, e.Attrs, func(key string) bool { return !isField(key) })
+		b = AppendAttrs(b, e.Attrs, func(key string) bool { return !IsField(key) })
 	}
 	if len(e.Links) > 0 {
 		sep()
@@ -240,8 +240,8 @@ func fieldName(key string) string {
 	return ""
 }
 
-// isField reports whether an attribute is a field of the activity's own.
-func isField(key string) bool {
+// IsField reports whether an attribute is a field of the activity's own.
+func IsField(key string) bool {
 	if !strings.HasPrefix(key, "activity.") {
 		return false
 	}

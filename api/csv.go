@@ -112,7 +112,7 @@ func (e *csvEncoding) activity(b []byte, act *activity.Activity) []byte {
 	}
 	text(failure.Type)
 	text(failure.Message)
-	text(string(activity.AppendAttrs(nil, act.Attributes, nil)))
+	text(string(activity.AppendAttrs(nil, act.Attributes, func(key string) bool { return !activity.IsField(key) })))
 	row = append(row, strconv.FormatBool(act.Sampling != activity.Unsampled))
 	text(e.api.traceURL(act))
 	e.row = row
