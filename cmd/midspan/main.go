@@ -79,7 +79,7 @@ func newRoot(began *bool) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "midspan",
 		Short: "Watch a system while it works",
-		Long:  "Midspan shows what a system will do, is doing and did, while it is doing it.\n\n" + exitCodes,
+		Long:  "Midspan shows what a system will do, is doing and did, while it is doing it.\n\n" + exitCodes + "\n  3  fsck: something is damaged",
 		Example: `  midspan demo                     a real orchestrator to watch at http://127.0.0.1:18080/monitor/
   midspan serve                    the spans of any program that sends OTLP
   midspan tail --state failed      what fails, as it fails

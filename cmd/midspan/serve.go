@@ -69,7 +69,7 @@ holds, and where it came from.
 
 Environment, for what no file should hold:
   MIDSPAN_TOKEN            admits readers and senders, as --token-file does;
-                           MIDSPAN_TOKEN_READ and _INGEST admit only these
+                           MIDSPAN_TOKEN_READ, _INGEST and _ADMIN admit to these alone
   MIDSPAN_FORWARD_HEADERS  headers for --forward, as name=value,name=value with
                            values in percent-encoding
 

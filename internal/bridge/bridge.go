@@ -183,13 +183,26 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 			return nil, errors.Join(err, b.api.Shutdown(context.WithoutCancel(ctx)))
 		}
 	}
-	if err = b.self.notOwn(ctx, b.listeners[:]); err != nil {
+	if err = b.notToItself(ctx); err != nil {
 		for _, l := range b.listeners {
 			err = errors.Join(err, l.Close())
 		}
 		return nil, errors.Join(err, b.api.Shutdown(context.WithoutCancel(ctx)))
 	}
 	return b, nil
+}
+
+// notToItself returns an error when the bridge would send to its own addresses.
+func (b *Bridge) notToItself(ctx context.Context) error {
+	if s := b.self; s != nil && ownAddress(ctx, s.endpoint, b.listeners[:]) {
+		return fmt.Errorf("own traces: %s is this bridge's own address: its traces would never end", s.endpoint)
+	}
+	for _, t := range b.cfg.Forward.Targets {
+		if ownAddress(ctx, t.URL, b.listeners[:]) {
+			return fmt.Errorf("forward: %s is this bridge's own address: it has these spans", t.URL)
+		}
+	}
+	return nil
 }
 
 // profiles serves Go's profiles of the process under /debug/pprof/.

@@ -67,14 +67,11 @@ func newSelf(endpoint, version string, logger *slog.Logger) (*self, error) {
 	return s, nil
 }
 
-// notOwn returns an error when the endpoint is one of the addresses.
-func (s *self) notOwn(ctx context.Context, own []net.Listener) error {
-	if s == nil {
-		return nil
-	}
-	u, err := url.Parse(s.endpoint)
+// ownAddress reports whether an OTLP endpoint is one of the listeners'.
+func ownAddress(ctx context.Context, endpoint string, own []net.Listener) bool {
+	u, err := url.Parse(endpoint)
 	if err != nil {
-		return err
+		return false // no endpoint at all, as its client says
 	}
 	port := u.Port()
 	if port == "" {
@@ -95,11 +92,11 @@ func (s *self) notOwn(ctx context.Context, own []net.Listener) error {
 				}
 			}
 			if ip.IP.Equal(at.IP) || at.IP.IsUnspecified() && here {
-				return fmt.Errorf("own traces: %s is this bridge's own address: its traces would never end", s.endpoint)
+				return true
 			}
 		}
 	}
-	return nil
+	return false
 }
 
 // admit says whether one more trace may begin.

@@ -92,7 +92,7 @@ func TestSelfEnds(t *testing.T) {
 }
 
 // The bridge's own addresses are refused, however they are written.
-func TestSelfIsNotOwn(t *testing.T) {
+func TestOwnAddress(t *testing.T) {
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", free)
 	if err != nil {
 		t.Fatal(err)
@@ -108,19 +108,19 @@ func TestSelfIsNotOwn(t *testing.T) {
 		{"http://127.0.0.1:1", false},
 		{"http://192.0.2.1:" + port, false},
 	} {
-		s, err := newSelf(tt.endpoint, "", slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
+		if own := ownAddress(t.Context(), tt.endpoint, []net.Listener{l}); own != tt.own {
+			t.Errorf("%s: own %v", tt.endpoint, own)
 		}
-		if err := s.notOwn(t.Context(), []net.Listener{l}); (err != nil) != tt.own {
-			t.Errorf("%s: %v", tt.endpoint, err)
-		}
-		s.close(t.Context())
 	}
 	l.Close()
-	_, err = New(t.Context(), Config{Listen: free, OTLPGRPC: free, OTLPHTTP: address, SelfEndpoint: "http://" + address, Logger: slog.New(slog.DiscardHandler)})
-	if err == nil || !strings.Contains(err.Error(), "own address") {
-		t.Errorf("%v", err)
+	for what, cfg := range map[string]Config{
+		"own traces": {SelfEndpoint: "http://" + address},
+		"forward":    {Forward: forward.Config{Targets: []forward.Target{{URL: "http://" + address}}}},
+	} {
+		cfg.Listen, cfg.OTLPGRPC, cfg.OTLPHTTP, cfg.Logger = free, free, address, slog.New(slog.DiscardHandler)
+		if _, err := New(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), "own address") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 	again, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
 	if err != nil {
