@@ -51,6 +51,12 @@ export class Fake {
     await page.route('**/session', (route) => {
       const { token } = route.request().postDataJSON();
       this.tokens.push(token);
+      if (token === 'narrow') {
+        return route.fulfill({
+          status: 403,
+          json: { title: 'Forbidden', detail: 'it needs the scope <b>read</b>' },
+        });
+      }
       if (token !== 'right') return route.fulfill({ status: 401, json: { title: 'Unauthorized' } });
       this.status = 200;
       return route.fulfill({ status: 204 });

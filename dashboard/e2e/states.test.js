@@ -63,16 +63,51 @@ test('lists that do not load are said to be missing, and the stream still shows 
   await page.getByText('work 1').first().waitFor();
 });
 
-test('sign in: a wrong token, then the right one', async (t) => {
+test('sign in: a wrong token, one of another scope, then the right one', async (t) => {
   const { page, fake } = await start(t, { quiet: failedRequest, prepare: (f) => (f.status = 401) });
   const token = page.getByLabel('Token');
   await token.fill('wrong');
   await page.keyboard.press('Enter');
   await page.getByText('The server did not take this token.').waitFor();
+  await token.fill('narrow');
+  await page.keyboard.press('Enter');
+  await page.getByText('The server refuses it: it needs the scope <b>read</b>.').waitFor();
   await token.fill('right');
   await page.getByRole('button', { name: 'Sign in' }).click();
   await isLive(page);
-  assert.deepEqual(fake.tokens, ['wrong', 'right']);
+  assert.deepEqual(fake.tokens, ['wrong', 'narrow', 'right']);
+});
+
+test('a search that is not valid shows nothing as if it matched', async (t) => {
+  const done = (n, name) => activity(n, { name, state: 'COMPLETED', ended_at: new Date().toISOString() });
+  const prepare = (f) => (f.activities = [done(1, 'order 1'), done(2, 'parcel 2')]);
+  const { page } = await start(t, { search: '?view=feed&q=type:nope', prepare });
+  await isLive(page);
+  await page.getByText('“nope” is not a type.').waitFor();
+  await page.getByText('the search is not valid').waitFor();
+  await page.getByText('Nothing in this page matches').waitFor();
+  assert.equal(await page.locator('main [data-row]').count(), 0);
+
+  const box = page.locator('[data-search]');
+  const names = () => page.locator('main [data-row] b').allTextContents();
+  await box.fill('order');
+  await page.locator('main').getByText('order 1').waitFor();
+  assert.deepEqual(await names(), ['order 1']);
+  await box.fill('order type:nope');
+  await page.getByText('the search is not valid').waitFor();
+  assert.deepEqual(await names(), ['order 1'], 'what the last valid one found');
+  const dim = await page
+    .locator('main [data-list]')
+    .evaluate((list) => Number(getComputedStyle(list).opacity));
+  assert.ok(dim < 1, 'is dimmed');
+  await box.fill('');
+  await page.locator('main').getByText('parcel 2').waitFor();
+});
+
+test('a view that there is not is put right in the address', async (t) => {
+  const { page } = await start(t, { search: '?view=bogus&state=failed' });
+  await isLive(page);
+  assert.equal(new URL(page.url()).search, '?state=failed');
 });
 
 test('a refused host is explained', async (t) => {

@@ -5,7 +5,9 @@ import { Connection, type Link, type Socket } from './core/connection';
 import {
   ages,
   compile,
+  isInvalid,
   narrows,
+  NOTHING,
   parameters,
   parse,
   says,
@@ -146,6 +148,7 @@ class Monitor {
   /** What is wrong with the search, as the page sees it, and as the server says. */
   problems = $state.raw<Problem[]>([]);
   refused = $state<string | null>(null);
+  private faulty = $state(false);
   groups = $state.raw<Group[]>([]);
   /** Failures in `groups`. */
   grouped = $state(0);
@@ -184,7 +187,10 @@ class Monitor {
   private readonly clock = new Clock(() => performance.now());
   private readonly events = new Rate();
   private readonly connection: Connection;
+  /** The last that was valid. */
   private query: Query = parse('');
+  /** There was none. */
+  private blank = true;
   private test: Test | null = null;
   private wordsTest: Test | null = null;
   private found = new Set<string>();
@@ -241,6 +247,9 @@ class Monitor {
     this.connection.start();
     void this.pollStats();
     requestAnimationFrame(this.frame);
+    // A view that there is not is not what the page shows.
+    const view = new URLSearchParams(location.search).get('view');
+    if (view !== null && view !== this.route.view) this.go({}, 'replace');
     addEventListener('popstate', () => this.apply(read(location.search)));
     addEventListener('online', () => this.connection.hurry());
     document.addEventListener('visibilitychange', () => {
@@ -339,10 +348,13 @@ class Monitor {
   }
 
   private refilter(sameStates = false): void {
-    const before = this.query;
-    this.query = parse(this.route.q);
-    this.problems = this.query.problems;
-    if (sameStates && says(this.query, before)) return;
+    const { query: before, blank } = this;
+    const query = parse(this.route.q);
+    this.problems = query.problems;
+    this.faulty = isInvalid(query);
+    this.blank &&= this.faulty;
+    if (!this.faulty) this.query = query;
+    if (sameStates && blank === this.blank && says(this.query, before)) return;
     this.refused = null;
     this.found = new Set();
     this.match = null;
@@ -350,13 +362,15 @@ class Monitor {
     this.recompile(sameStates && narrows(this.query, before));
     if (this.searchTimer !== null) clearTimeout(this.searchTimer);
     this.asked++;
-    if (this.test !== null) this.searchTimer = setTimeout(() => void this.ask(), SEARCH_MS);
+    if (this.test !== null && !this.blank) this.searchTimer = setTimeout(() => void this.ask(), SEARCH_MS);
   }
 
   private recompile(narrower = false): void {
     const now = this.serverNow();
-    this.test = compile(this.route.states, this.query, this.found, now);
-    this.wordsTest = compile(NO_STATES, this.query, this.found, now);
+    this.test = this.blank ? NOTHING : compile(this.route.states, this.query, this.found, now);
+    const { states } = this.route;
+    this.wordsTest =
+      this.blank || states.size === 0 ? this.test : compile(NO_STATES, this.query, this.found, now);
     for (const feed of new Set([this.liveFeed, this.feed])) {
       const frozen = feed.isFrozen;
       feed.filter(this.test, narrower);
@@ -506,13 +520,14 @@ class Monitor {
     this.connection.reconnect();
   }
 
-  async signIn(token: string): Promise<number> {
-    const status = await signIn(token);
+  async signIn(token: string): ReturnType<typeof signIn> {
+    const answer = await signIn(token);
+    const { status } = answer;
     if (status >= 200 && status < 300) {
       this.reconnect();
       if (this.live.logId !== '') void this.load();
     }
-    return status;
+    return answer;
   }
 
   private async health(): Promise<void> {
@@ -562,12 +577,18 @@ class Monitor {
 
   /** Counts agree with the lists: while there is a search they are of what it finds. */
   get figures(): Stats | null {
+    if (this.invalid) return null;
     return this.searching && this.past === null ? this.matched : this.stats;
   }
 
   /** What is open, and of the past more than that. */
   get openRows(): Iterable<Row> {
     return this.past === null ? this.open.rows : this.past.store.order;
+  }
+
+  /** What the search finds is not known: the lists keep what the last valid one found, or show nothing. */
+  get invalid(): boolean {
+    return this.faulty || this.refused !== null;
   }
 
   get searching(): boolean {
@@ -705,7 +726,7 @@ class Monitor {
 
   private matching(rows: readonly Row[]): Row[] {
     const test = this.wordsTest;
-    return test === null ? [...rows] : rows.filter((row) => test(row.a));
+    return test === null ? [...rows] : rows.filter((row) => test.passes(row.a));
   }
 
   /** The newest of an ascending list that pass the search, newest first. */
@@ -714,14 +735,14 @@ class Monitor {
     const out: Activity[] = [];
     for (let i = list.length - 1; i >= 0 && out.length < limit; i--) {
       const a = list[i]?.a;
-      if (a !== undefined && (test === null || test(a))) out.push(a);
+      if (a !== undefined && (test === null || test.passes(a))) out.push(a);
     }
     return out;
   }
 
   /** Whether it passes the search, whatever its state. */
   matches(a: Activity): boolean {
-    return this.wordsTest === null || this.wordsTest(a);
+    return this.wordsTest === null || this.wordsTest.passes(a);
   }
 
   get filtered(): boolean {

@@ -112,6 +112,16 @@ export const s = {
     clockOff: (d: string, ahead: boolean) => `${d} ${ahead ? 'ahead of' : 'behind'} the server's`,
   },
 
+  signIn: {
+    title: 'Sign in to Midspan',
+    lead: 'This server asks for a token. It is exchanged for a session cookie and not kept in the page.',
+    label: 'Token',
+    submit: 'Sign in',
+    wrong: 'The server did not take this token.',
+    refused: (detail: string) => `The server refuses it: ${detail}.`,
+    failed: 'The server did not answer. Try again.',
+  },
+
   beyond: {
     label: 'Where finished spans go, and clocks',
     upToDate: 'up to date',
@@ -274,10 +284,11 @@ export const s = {
         `“${value}” is neither a time as in 2026-11-22T10:00:00Z nor a duration back from now as in 15m.`,
       duration: (_: string, value: string) => `“${value}” is not a duration as in 250ms, 1.5s, 15m or 2h.`,
       compare: (_: string, value: string) => `Write duration>${value} or duration<${value}.`,
-      order: (key: string, value: string) =>
-        `“${key}” ${value} leaves nothing between its bounds; it is left out.`,
+      order: (key: string, value: string) => `“${key}” ${value} leaves nothing between its bounds.`,
       repeated: (key: string) => `“${key}” stands twice; the first one holds.`,
     } satisfies Record<Fault, (key: string, value: string) => string>,
+    invalid:
+      'Until this is put right the lists show nothing new: dimmed is what the last valid search found.',
     refused: (detail: string) => `The server refuses this search: ${detail}`,
   },
 };

@@ -65,6 +65,7 @@ export const t = {
     clear: 'Clear the search',
     found: (held: string, total: string) => `${held} here, ${total} on the server`,
     shown: (held: string) => `${held} match`,
+    invalid: 'the search is not valid',
   },
 
   live: {
@@ -98,15 +99,6 @@ export const t = {
       status === 421
         ? 'The server does not answer to this host name. Open it by the address it listens on, or start it with --allow-host.'
         : 'The server refuses requests from this page. Open the page by the address the server listens on.',
-  },
-
-  signIn: {
-    title: 'Sign in to Midspan',
-    lead: 'This server asks for a token. It is exchanged for a session cookie and not kept in the page.',
-    label: 'Token',
-    submit: 'Sign in',
-    wrong: 'The server did not take this token.',
-    failed: 'The server did not answer. Try again.',
   },
 
   notice: {

@@ -29,7 +29,7 @@ export async function get<T>(path: string, decode: (body: unknown) => T | null):
 }
 
 /** Exchanges a token for the session's cookie. */
-export async function signIn(token: string): Promise<number> {
+export async function signIn(token: string): Promise<{ status: number; detail: string | null }> {
   try {
     const response = await fetch('/session', {
       method: 'POST',
@@ -37,8 +37,8 @@ export async function signIn(token: string): Promise<number> {
       body: JSON.stringify({ token }),
       signal: AbortSignal.timeout(TIMEOUT),
     });
-    return response.status;
+    return { status: response.status, detail: response.ok ? null : await problem(response) };
   } catch {
-    return 0;
+    return { status: 0, detail: null };
   }
 }

@@ -5,11 +5,11 @@ import { traceOf } from './traces';
 import { STATES, TYPES, type Activity, type State } from './wire';
 
 export interface Test {
-  (a: Activity): boolean;
-  /** Of names that are enough to pass, whatever else there is of an activity. */
-  byName?: (name: string) => boolean;
-  /** The test of one whose name is not enough. */
-  beyond?: (a: Activity) => boolean;
+  passes(a: Activity): boolean;
+  /** Whether a name is enough to pass, whatever else there is of an activity. */
+  byName(name: string): boolean;
+  /** The same as `passes`, of one whose name is not enough. */
+  beyond(a: Activity): boolean;
 }
 
 /** Keys whose values are alternatives. */
@@ -261,6 +261,14 @@ function momentOf(m: Moment, now: number): number {
   return m.at ?? now - m.back;
 }
 
+/** Whether a term is left out, so that what the query finds is not what was meant. */
+export function isInvalid(query: Query): boolean {
+  return query.problems.some(({ fault }) => fault !== 'key' && fault !== 'repeated');
+}
+
+/** Passes nothing. */
+export const NOTHING: Test = { passes: () => false, byName: () => false, beyond: () => false };
+
 /** Whether an activity may pass or no longer pass as time goes by, without changing. */
 export function ages(query: Query): boolean {
   return (
@@ -357,6 +365,47 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
+type Check = (a: Activity) => boolean;
+
+/** The test of a search. One class with one set of methods: each key typed would else bring code to be optimized anew. */
+class Search implements Test {
+  private readonly word: Finder | null;
+
+  constructor(
+    private readonly checks: readonly Check[],
+    private readonly words: readonly Finder[],
+    private readonly attrs: readonly [string, string[]][],
+    private readonly found: ReadonlySet<string>,
+  ) {
+    this.word = words.length === 1 && attrs.length === 0 && checks.length === 0 ? (words[0] ?? null) : null;
+  }
+
+  passes(a: Activity): boolean {
+    for (const check of this.checks) if (!check(a)) return false;
+    return (this.found.size > 0 && this.found.has(a.id)) || this.says(a);
+  }
+
+  byName(name: string): boolean {
+    if (this.checks.length > 0 || this.attrs.length > 0) return false;
+    for (const word of this.words) if (!word.in(name)) return false;
+    return true;
+  }
+
+  beyond(a: Activity): boolean {
+    if (this.word === null) return this.passes(a);
+    return (this.found.size > 0 && this.found.has(a.id)) || this.word.beyond(a);
+  }
+
+  private says(a: Activity): boolean {
+    for (const word of this.words) if (!word.of(a)) return false;
+    for (const [key, texts] of this.attrs) {
+      const value = a.attributes?.[key];
+      if (value === undefined || !texts.includes(textOf(value))) return false;
+    }
+    return true;
+  }
+}
+
 /**
  * Makes the test of a search, or null when it passes everything. `found` holds ids that the server found: it
  * also looks into results, and into attributes that the page cuts. `now` is the server's time.
@@ -367,13 +416,13 @@ export function compile(
   found: ReadonlySet<string>,
   now = Date.now(),
 ): Test | null {
-  const tests: Test[] = [];
+  const checks: Check[] = [];
   const within = (field: Field, of: (a: Activity, value: string) => boolean) => {
     const values = query.fields.get(field);
-    if (values !== undefined) tests.push((a) => values.some((value) => of(a, value)));
+    if (values !== undefined) checks.push((a) => values.some((value) => of(a, value)));
   };
   const chosen = new Set<string>([...states, ...(query.fields.get('state') ?? [])]);
-  if (chosen.size > 0) tests.push((a) => chosen.has(a.state));
+  if (chosen.size > 0) checks.push((a) => chosen.has(a.state));
   within('type', (a, v) => a.type === v);
   within('service', (a, v) => a.service === v);
   within('agent', (a, v) => a.agent === v);
@@ -381,45 +430,26 @@ export function compile(
   within('trace', (a, v) => traceOf(a.id) === v);
   within('parent', (a, v) => a.parentId !== null && a.parentId.slice(-v.length) === v);
   const { stalled, since, until, min, max } = query;
-  if (stalled !== null) tests.push((a) => a.stalled === stalled);
+  if (stalled !== null) checks.push((a) => a.stalled === stalled);
   if (since !== null) {
     const from = momentOf(since, now);
-    tests.push((a) => a.endedAt === null || a.endedAt >= from);
+    checks.push((a) => a.endedAt === null || a.endedAt >= from);
   }
   if (until !== null) {
     const to = momentOf(until, now);
-    tests.push((a) => (a.plannedAt ?? a.startedAt ?? 0) <= to);
+    checks.push((a) => (a.plannedAt ?? a.startedAt ?? 0) <= to);
   }
   const least = min?.ms ?? 0;
   const most = max?.ms ?? 0;
   if (least > 0 || most > 0) {
-    tests.push((a) => {
+    checks.push((a) => {
       const ms = worked(a, now);
       return ms !== null && ms >= least && (most === 0 || ms <= most);
     });
   }
   const words = query.words.map((word) => new Finder(word));
   const attrs = [...query.attrs];
-  if (words.length > 0 || attrs.length > 0) {
-    tests.push(
-      (a) =>
-        (found.size > 0 && found.has(a.id)) ||
-        (words.every((word) => word.of(a)) &&
-          attrs.every(([key, texts]) => {
-            const value = a.attributes?.[key];
-            return value !== undefined && texts.includes(textOf(value));
-          })),
-    );
-  }
-  const [first] = tests;
-  if (first === undefined) return null;
-  if (tests.length > 1) return (a) => tests.every((test) => test(a));
-  const [word] = words;
-  if (attrs.length === 0 && word !== undefined) {
-    first.byName = (name) => words.every((each) => each.in(name));
-    if (words.length === 1) first.beyond = (a) => (found.size > 0 && found.has(a.id)) || word.beyond(a);
-  }
-  return first;
+  return checks.length + words.length + attrs.length === 0 ? null : new Search(checks, words, attrs, found);
 }
 
 /** The time at work: of an open activity until now; what never started, or was lost, has none. */

@@ -7,7 +7,7 @@ export function find(tree: Tree, test: Test): string[] {
   const out: string[] = [];
   const stack = [...tree.roots].reverse();
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-    if (node.a !== null && test(node.a)) out.push(node.id);
+    if (node.a !== null && test.passes(node.a)) out.push(node.id);
     for (let i = node.children.length - 1; i >= 0; i--) {
       const child = node.children[i];
       if (child !== undefined) stack.push(child);

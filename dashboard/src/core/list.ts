@@ -140,7 +140,7 @@ export class List {
         row.hit = true;
       } else {
         if (this.late()) return false;
-        row.hit = (this.test.beyond ?? this.test)(row.a);
+        row.hit = this.test.beyond(row.a);
       }
       row.tried = this.testId;
     }
@@ -158,7 +158,7 @@ export class List {
 
   private named(name: Name): boolean {
     if (name.tried !== this.testId) {
-      name.hit = this.test?.byName?.(name.text) === true;
+      name.hit = this.test?.byName(name.text) === true;
       name.tried = this.testId;
     }
     return name.hit;

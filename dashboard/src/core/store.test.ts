@@ -211,7 +211,8 @@ describe('List', () => {
 
   it('tries a row again when it changed', () => {
     const list = new List(store);
-    list.filter((a) => a.state === 'COMPLETED');
+    const completed = (a: Activity) => a.state === 'COMPLETED';
+    list.filter({ passes: completed, byName: () => false, beyond: completed });
     store.apply(change(1, 'a', 1));
     store.settle();
     expect(read(list)).toEqual([]);

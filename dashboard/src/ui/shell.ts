@@ -7,6 +7,7 @@ export { default as Help } from './Help.svelte';
 export { default as Notes } from './Notes.svelte';
 export { default as Palette } from './Palette.svelte';
 export { default as Places } from './Places.svelte';
+export { default as SignIn } from './SignIn.svelte';
 export { default as SideBlocks } from './SideBlocks.svelte';
 export { default as Suggest } from './Suggest.svelte';
 export { shell } from './shell.svelte';
