@@ -20,6 +20,7 @@ export class Fake {
   log = LOG;
   seq = 0;
   status = 200;
+  service = 'midspan';
   activities = [];
   connections = [];
   sockets = new Set();
@@ -46,7 +47,7 @@ export class Fake {
       return route.fulfill({ json: { ...json, next_cursor: null, log_id: this.log, as_of_seq: this.seq } });
     });
     await page.route('**/healthz', (route) =>
-      route.fulfill({ json: { status: 'ok', version: '1', jaeger_url: null } }),
+      route.fulfill({ json: { status: 'ok', version: '1', service: this.service, jaeger_url: null } }),
     );
     await page.route('**/session', (route) => {
       const { token } = route.request().postDataJSON();

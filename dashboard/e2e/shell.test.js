@@ -280,7 +280,7 @@ test('attention judges what failed, was lost, is silent, is slow', async (t) => 
   await page.getByRole('heading', { name: 'Attention', level: 1 }).waitFor();
   const rows = page.locator('main [data-row]');
   await page.waitForFunction(() => document.querySelectorAll('main [data-row]').length === 4);
-  assert.match(await rows.nth(0).innerText(), /Failed[^]*broken[^]*×2[^]*2 failed, last/);
+  assert.match(await rows.nth(0).innerText(), /Failed[^]*broken[^]*×2[^]*2 failed in 5 min, last/);
   assert.match(await rows.nth(1).innerText(), /Lost[^]*gone[^]*lost, last sign of life/);
   assert.match(await rows.nth(2).innerText(), /Stalled[^]*silent[^]*silent for \d+/);
   assert.match(await rows.nth(3).innerText(), /Slow[^]*tardy[^]*open \d.*, usually 3.00/);
@@ -363,13 +363,13 @@ test('failures are told when asked to, once in ten seconds, and counted in the t
   await page.getByRole('button', { name: 'Tell me of failures: on' }).waitFor();
   await page.evaluate(() => (window.away = true));
   for (const n of [2, 3, 4]) fail(n);
-  await page.waitForFunction(() => document.title === '(3) Monitor · Midspan');
+  await page.waitForFunction(() => document.title === `(3) Monitor · Midspan ${location.host}`);
   assert.deepEqual(await page.evaluate(() => window.told), [['work 2 failed', new URL(base).host]]);
   await page.evaluate(() => {
     window.away = false;
     dispatchEvent(new Event('focus'));
   });
-  await page.waitForFunction(() => document.title === 'Monitor · Midspan');
+  await page.waitForFunction(() => document.title === `Monitor · Midspan ${location.host}`);
 });
 
 test('a browser that blocks notifications is told of, and the title still counts', async (t) => {

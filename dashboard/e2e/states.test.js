@@ -33,7 +33,7 @@ test('empty: each panel says so', async (t) => {
   const { page } = await start(t);
   await isLive(page);
   for (const text of [
-    'Nothing has happened yet. Activities appear here the moment they are planned or started.',
+    'Nothing has happened yet. Activities appear here the moment they are planned or started; docs/languages.md tells how to send them.',
     'No decision has been seen yet.',
     'Nothing has failed.',
     'Nothing has completed yet.',
@@ -102,6 +102,13 @@ test('a search that is not valid shows nothing as if it matched', async (t) => {
   assert.ok(dim < 1, 'is dimmed');
   await box.fill('');
   await page.locator('main').getByText('parcel 2').waitFor();
+});
+
+test('the page is named by its program', async (t) => {
+  const { page } = await start(t, { prepare: (f) => (f.service = 'checkout') });
+  await isLive(page);
+  await page.waitForFunction(() => document.title === 'Monitor · checkout');
+  await page.locator('header').getByText('checkout').waitFor();
 });
 
 test('a view that there is not is put right in the address', async (t) => {

@@ -42,7 +42,7 @@ import {
   type Hello,
   type State,
 } from './core/wire';
-import { t } from './text';
+import { one, t } from './text';
 
 export const f = format(undefined, t.units);
 
@@ -63,6 +63,9 @@ const ANNOUNCE_MS = 10_000;
 const HELD_MAX = 20_000;
 
 const NO_STATES: ReadonlySet<State> = new Set();
+
+/** What `midspan serve` calls itself. */
+const BRIDGE = 'midspan';
 
 const THEME_KEY = 'midspan.theme';
 const KEYS_KEY = 'midspan.keys';
@@ -134,6 +137,8 @@ class Monitor {
   rate = $state<number | null>(null);
   roundTrip = $state<number | null>(null);
   version = $state<string | null>(null);
+  /** The program that is monitored, where it is one: a bridge shows many. */
+  service = $state<string | null>(null);
   jaegerUrl = $state<string | null>(null);
   notice = $state<string | null>(null);
   said = $state('');
@@ -461,7 +466,7 @@ class Monitor {
           this.live.endSnapshot();
           this.anotherLog = false;
           if (this.gapEvents > 0) {
-            this.tell(t.notice.gap(f.integer(this.gapEvents)));
+            this.tell(t.notice.gap(f.integer(this.gapEvents), one(this.gapEvents)));
             this.gapEvents = 0;
             void this.load();
           }
@@ -534,6 +539,8 @@ class Monitor {
     const answer = await get('/healthz', (body) => (isFields(body) ? body : null));
     if (!answer.ok) return;
     this.version = decodeText(answer.value.version, 80);
+    const service = decodeText(answer.value.service, 80);
+    this.service = service === '' || service === BRIDGE ? null : service;
     this.jaegerUrl = webUrl(answer.value.jaeger_url);
   }
 

@@ -2,12 +2,19 @@
 import type { State } from './core/wire';
 import type { Tab, Theme, View, VIEWS } from './core/url';
 
+const plurals = new Intl.PluralRules('en');
+
+/** Whether a count takes the form of one, in the language of the words below. */
+export function one(n: number): boolean {
+  return plurals.select(n) === 'one';
+}
+
 export const t = {
   product: 'Midspan',
   title: 'Monitor',
   units: { microsecond: 'µs', millisecond: 'ms', second: 's', minute: 'min', hour: 'h', day: 'd' },
-  documentTitle: (view: string, unseen: string | null) =>
-    unseen === null ? `${view} · Midspan` : `(${unseen}) ${view} · Midspan`,
+  documentTitle: (view: string, program: string, unseen: string | null) =>
+    `${unseen === null ? '' : `(${unseen}) `}${view} · ${program}`,
 
   views: {
     overview: 'Overview',
@@ -104,7 +111,8 @@ export const t = {
   notice: {
     restarted: 'The server was restarted. The page shows its new log.',
     resumed: 'Connected again. Nothing was missed.',
-    gap: (n: string) => `${n} events are no longer held by the server. The page was refreshed from what is.`,
+    gap: (n: string, one: boolean) =>
+      `${n} ${one ? 'event is' : 'events are'} no longer held by the server. The page was refreshed from what is.`,
     malformed: 'The server sent messages that this page does not understand. Reload the page.',
     dismiss: 'Dismiss',
     copied: 'Link copied.',
@@ -155,7 +163,8 @@ export const t = {
     held: (when: string, n: string) => `Held at ${when}, ${n} waiting`,
     fresh: (n: string) => `${n} new`,
     list: 'Activities, newest first',
-    empty: 'Nothing has happened yet. Activities appear here the moment they are planned or started.',
+    empty:
+      'Nothing has happened yet. Activities appear here the moment they are planned or started; docs/languages.md tells how to send them.',
     noMatch: 'Nothing in this page matches the filter.',
     dropped: (n: string) => `${n} older ones are no longer in this page`,
     flight: 'In flight',
@@ -204,7 +213,7 @@ export const t = {
     empty: 'Nothing has failed.',
     noMatch: 'No failure matches the search.',
     times: (n: string) => `×${n}`,
-    timesLong: (n: string) => `${n} times`,
+    timesLong: (n: string, one: boolean) => (one ? `${n} time` : `${n} times`),
     noMessage: 'No error message recorded.',
     noStack: 'No stack recorded.',
     detail: 'The chosen group of failures',
@@ -216,7 +225,7 @@ export const t = {
     others: (n: string) => `and ${n} more`,
     first: (when: string) => `first ${when} ago`,
     partly: (latest: string, total: string) => `latest ${latest} of ${total}, by error`,
-    trend: (n: string, span: string) => `${n} failures over ${span}`,
+    trend: (n: string, one: boolean, span: string) => `${n} ${one ? 'failure' : 'failures'} over ${span}`,
   },
 
   traces: {
@@ -336,7 +345,7 @@ export const t = {
 
   hierarchy: {
     title: 'Hierarchy',
-    roots: (n: string) => `${n} roots, newest first`,
+    roots: (n: string, one: boolean) => `${n} ${one ? 'root' : 'roots'}, newest first`,
     newest: (n: string) => `the newest ${n} roots; older ones come when you scroll`,
     found: (n: string) => `${n} match, with all above them`,
     grid: 'Activities of all traces, by parent',

@@ -34,6 +34,8 @@ export interface Item {
 export interface Judged {
   /** The worst first, at most `LIMIT` of each kind. */
   items: Item[];
+  /** Items, whether of the list or left out. */
+  total: number;
   /** Activities of each kind, whether shown or not. */
   counts: Record<Kind, number>;
 }
@@ -91,6 +93,7 @@ export class Attention implements Follower {
     slow.sort((x, y) => over(y) - over(x));
     const sum = (list: Item[]) => list.reduce((n, item) => n + item.count, 0);
     return {
+      total: failed.length + lost.length + stalled.length + slow.length,
       items: [failed, lost, stalled, slow].flatMap((list) => list.slice(0, LIMIT)),
       counts: { failed: sum(failed), lost: sum(lost), stalled: stalled.length, slow: slow.length },
     };

@@ -51,6 +51,8 @@ describe('format', () => {
     expect(f.share(0.999)).toBe('99%');
     expect(f.share(0.29)).toBe('29%');
     expect(f.points(0.9894)).toBe('98.94');
+    expect(f.points(15 / 21)).toBe('71.43');
+    expect(f.points(0.00004)).toBe('0');
   });
 
   it('writes numbers as the language does', () => {

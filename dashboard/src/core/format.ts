@@ -114,8 +114,8 @@ export function format(locale: string | undefined, symbols: Units): Format {
     percent: (ratio) => percent.format(ratio),
     // Rounded down: what is not done is not at 100 %.
     share: (ratio) => share.format(Math.floor(ratio * 100 + 1e-9) / 100),
-    // Rounded down: 99.999 % with a failure in it is not 100 %.
-    points: (ratio) => points.format(Math.floor(ratio * 10_000) / 100),
+    // 99.999 % with a failure in it is not 100 %.
+    points: (ratio) => points.format(ratio < 1 ? Math.min(ratio * 100, 99.99) : 100),
     duration,
     mark,
     tick,

@@ -76,6 +76,21 @@ describe('Traces', () => {
     expect(traces.busiest(B)?.id).toBe(B);
   });
 
+  it('follows the last to end when none is live, until one is', () => {
+    const at = (second: number) => ({ state: 'COMPLETED', ended_at: `2026-11-22T12:00:0${second}Z` });
+    store.apply(change(1, id(A, 1), 10, at(5)));
+    store.apply(change(2, id(B, 1), 20, at(3)));
+    expect(traces.busiest(null)?.id).toBe(A);
+    expect(traces.busiest(B)?.id).toBe(A);
+    store.apply(change(3, id(B, 2), 30, at(7)));
+    expect(traces.busiest(A)?.id).toBe(B);
+    const C = 'c'.repeat(32);
+    store.apply(change(4, id(C, 1), 5));
+    expect(traces.busiest(B)?.id).toBe(C);
+    store.reset('another');
+    expect(traces.busiest(null)).toBeNull();
+  });
+
   it('knows the trace of an id', () => {
     expect(traceOf(id(A, 1))).toBe(A);
     expect(traceOf('short')).toBe('');

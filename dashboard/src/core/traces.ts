@@ -36,6 +36,8 @@ export interface Listed {
 export class Traces implements Follower {
   readonly all = new Map<string, Trace>();
   private readonly live = new Set<Trace>();
+  /** The last to end. */
+  private ended: Trace | null = null;
   /** The last one looked for: mostly the next is of the same. */
   private last: Trace | null = null;
 
@@ -77,6 +79,7 @@ export class Traces implements Follower {
     trace.endedAt = Math.max(trace.endedAt, a.endedAt ?? a.startedAt ?? 0);
     const wasOpen = was !== null && !isFinal(was.state);
     this.count(trace, Number(!isFinal(a.state)) - Number(wasOpen));
+    if (trace.open <= 0 && trace.endedAt >= (this.ended?.endedAt ?? 0)) this.ended = trace;
     trace.failures += Number(a.state === 'FAILED') - Number(was?.state === 'FAILED');
   }
 
@@ -89,6 +92,7 @@ export class Traces implements Follower {
       this.all.delete(trace.id);
       this.live.delete(trace);
       this.last = null;
+      if (this.ended === trace) this.ended = null;
     }
   }
 
@@ -103,6 +107,7 @@ export class Traces implements Follower {
     this.all.clear();
     this.live.clear();
     this.last = null;
+    this.ended = null;
   }
 
   private count(trace: Trace, by: number): void {
@@ -127,7 +132,10 @@ export class Traces implements Follower {
     return { traces, more: live.length + done.length - traces.length };
   }
 
-  /** The live trace with most open activities, the newest of several; `kept` wins as long as it is live. */
+  /**
+   * The live trace with most open activities, the newest of several; `kept` wins as long as it is live. When none
+   * is, the last to end.
+   */
   busiest(kept: string | null): Trace | null {
     const held = kept === null ? undefined : this.all.get(kept);
     if (held !== undefined && held.open > 0) return held;
@@ -136,6 +144,6 @@ export class Traces implements Follower {
       const more = best === null ? 1 : trace.open - best.open || trace.startedAt - best.startedAt;
       if (more > 0) best = trace;
     }
-    return best ?? held ?? null;
+    return best ?? this.ended ?? held ?? null;
   }
 }

@@ -2,7 +2,7 @@
 import { app, f } from '../app.svelte';
 import type { Summary } from '../core/tree';
 import { isFinal, type Activity, type State } from '../core/wire';
-import { t } from '../text';
+import { one, t } from '../text';
 import type { Source } from './source.svelte';
 
 /** Its first root that has been seen, else the topmost activity. */
@@ -28,9 +28,9 @@ export function described(
   const summary = source.summary();
   const root = rootOf(source);
   const parts = [source.id.slice(0, 8)];
-  parts.push(t.trace.activities(f.integer(summary.activities), summary.activities === 1));
+  parts.push(t.trace.activities(f.integer(summary.activities), one(summary.activities)));
   if (summary.agents > 0 && !brief)
-    parts.push(t.trace.agents(f.integer(summary.agents), summary.agents === 1));
+    parts.push(t.trace.agents(f.integer(summary.agents), one(summary.agents)));
   if (summary.failures > 0) parts.push(t.trace.failedCount(f.integer(summary.failures)));
   const { startedAt, lastAt } = summary;
   if (summary.open > 0) {

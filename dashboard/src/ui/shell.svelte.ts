@@ -19,7 +19,7 @@ const NOTIFY_KEY = 'midspan.notify';
 
 export type Permission = 'granted' | 'default' | 'denied' | 'unsupported';
 
-const NOTHING: Judged = { items: [], counts: { failed: 0, lost: 0, stalled: 0, slow: 0 } };
+const NOTHING: Judged = { items: [], total: 0, counts: { failed: 0, lost: 0, stalled: 0, slow: 0 } };
 
 class Shell {
   judged = $state.raw<Judged>(NOTHING);
