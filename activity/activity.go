@@ -69,7 +69,7 @@ type Head struct {
 	PlannedAt  Time // when it was planned, or else when it started
 	StartedAt  Time // 0 while it waits
 	EndedAt    Time // 0 while it is open
-	LastSeenAt Time // the latest event
+	LastSeenAt Time // the latest sign of life: of the latest event, but for EventLost
 	WasPlanned bool // it has, or had, a queue wait
 	// Reports says that the activity has told what it is doing or how far it
 	// is, so its silence means something.
@@ -150,6 +150,7 @@ type Activity struct {
 	Scope      *Scope
 	TraceState string
 	Dropped    [3]uint32
+	LostAt     Time // when it was called lost last; 0 if it never was
 
 	// What the holder of the index adds.
 	Stalled  bool

@@ -114,7 +114,9 @@ func (h *Head) Apply(e *Event) bool {
 	if e.Resource != nil {
 		h.Resource = e.Resource
 	}
-	h.LastSeenAt = max(h.LastSeenAt, e.At)
+	if e.Kind != EventLost || h.LastSeenAt == 0 { // that is a verdict, not a sign of life
+		h.LastSeenAt = max(h.LastSeenAt, e.At)
+	}
 	startedAt := Time(0)
 	for i := range e.Attrs {
 		v := e.Attrs[i].Value
@@ -217,6 +219,9 @@ func (h *Head) move(e *Event, startedAt Time) bool {
 // Apply does what [Head.Apply] does, for the whole activity.
 func (a *Activity) Apply(e *Event) bool {
 	ok := a.Head.Apply(e)
+	if e.Kind == EventLost {
+		a.LostAt = max(a.LostAt, e.At)
+	}
 	switch {
 	case a.Status == StatusOK:
 		a.statusMessage = ""

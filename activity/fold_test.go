@@ -192,6 +192,24 @@ func TestFold(t *testing.T) {
 	}
 }
 
+// A loss is a verdict: the activity was seen last by what it told before.
+func TestFoldLastSeen(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		events       []activity.Event
+		seen, lostAt activity.Time
+	}{
+		{"lost", []activity.Event{event(1, 0, activity.EventStarted), event(2, 1, activity.EventUpdated), event(3, 9, activity.EventLost)}, second(1), second(9)},
+		{"back", []activity.Event{event(1, 0, activity.EventStarted), event(2, 9, activity.EventLost), event(3, 10, activity.EventUpdated)}, second(10), second(9)},
+		{"lost again", []activity.Event{event(1, 0, activity.EventStarted), event(2, 9, activity.EventLost), event(3, 10, activity.EventUpdated), event(4, 20, activity.EventLost)}, second(10), second(20)},
+		{"all that is known", []activity.Event{event(1, 9, activity.EventLost)}, second(9), second(9)},
+	} {
+		if a := activity.Fold(tt.events); a.LastSeenAt != tt.seen || a.LostAt != tt.lostAt {
+			t.Errorf("%s: last seen %v, lost %v; want %v, %v", tt.name, a.LastSeenAt, a.LostAt, tt.seen, tt.lostAt)
+		}
+	}
+}
+
 func TestFoldFields(t *testing.T) {
 	res := &activity.Resource{Service: "orders", Instance: "i-1"}
 	scope := &activity.Scope{Name: "lib"}

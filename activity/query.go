@@ -218,7 +218,7 @@ type Held struct {
 }
 
 // LastSeen is an activity and the latest time that an event of it tells, by its
-// sender's clock.
+// sender's clock: the latest sign of life, or the loss behind it.
 type LastSeen struct {
 	ID       ID
 	At       Time

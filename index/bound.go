@@ -159,7 +159,8 @@ func (x *Index) endOf(seg *segment, i int) activity.Time {
 		return seg.ended[i]
 	}
 	l := look{x: x}
-	return l.activity(seg.id(i), 0).LastSeenAt
+	a := l.activity(seg.id(i), 0)
+	return max(a.LostAt, a.LastSeenAt)
 }
 
 // oldestRow returns the finished row that ended first; there is one.

@@ -49,12 +49,10 @@ func lostSpan(d *activity.Detail, seq uint64) *activity.Event {
 	if a.State != activity.Lost || a.Sampling == activity.Unsampled {
 		return nil
 	}
-	seen, lost := activity.Time(0), uint64(0)
+	lost := uint64(0)
 	for i := range d.History {
 		if e := &d.History[i]; e.Kind == activity.EventLost {
 			lost = max(lost, e.Seq)
-		} else {
-			seen = max(seen, e.At)
 		}
 	}
 	if lost != seq {
@@ -65,8 +63,8 @@ func lostSpan(d *activity.Detail, seq uint64) *activity.Event {
 		start = a.PlannedAt
 	}
 	attrs := slices.DeleteFunc(slices.Clone(a.Attributes), func(attr activity.Attr) bool { return attr.Key == activity.KeyErrorType })
-	return &activity.Event{ID: a.ID, Kind: activity.EventFailed, At: seen, Changes: activity.Changes{
-		Name: a.Name, Parent: a.Parent, SpanKind: a.Head.Kind, StartTime: start, EndTime: max(seen, start, 1),
+	return &activity.Event{ID: a.ID, Kind: activity.EventFailed, At: a.LastSeenAt, Changes: activity.Changes{
+		Name: a.Name, Parent: a.Parent, SpanKind: a.Head.Kind, StartTime: start, EndTime: max(a.LastSeenAt, start, 1),
 		Status: activity.StatusError, StatusMessage: "its process was lost before it ended",
 		Sampling: a.Sampling, TraceState: a.TraceState, Resource: a.Resource, Scope: a.Scope,
 		Attrs: append(attrs, activity.Attr{Key: activity.KeyErrorType, Value: activity.StringValue(ErrorLost)}),

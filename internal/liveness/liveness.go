@@ -336,7 +336,7 @@ func (l *Leases) settle(ctx context.Context, activities Activities, sink Sink) e
 		var lost []activity.LastSeen
 		err := activities.Scan(ctx, &activity.Filter{States: []activity.State{activity.Lost}}, func(a *activity.Activity) error {
 			if take[a.Resource.Lease()] != nil {
-				lost = append(lost, activity.LastSeen{ID: a.ID, At: a.LastSeenAt, Resource: a.Resource})
+				lost = append(lost, activity.LastSeen{ID: a.ID, At: max(a.LastSeenAt, a.LostAt), Resource: a.Resource})
 			}
 			return nil
 		})
