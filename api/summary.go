@@ -12,11 +12,12 @@ import (
 )
 
 const (
-	// summaryBack is how far back failures and decisions are told.
+	// summaryBack is how far back failures, losses and decisions are told.
 	summaryBack      = 15 * time.Minute
 	summaryRunning   = 8
 	summaryPlanned   = 3
 	summaryFailures  = 4
+	summaryLost      = 3
 	summaryDecisions = 3
 )
 
@@ -36,10 +37,14 @@ type (
 		Since      activity.Time           `json:"since"`
 		// FailuresCounted of FailuresTotal are in Failures; the total is a lower
 		// bound from activity.ExactTotal on.
-		FailuresTotal   int              `json:"failures_total"`
-		FailuresCounted int              `json:"failures_counted"`
-		Failures        []failureAnswer  `json:"failures"`
-		Decisions       []decisionAnswer `json:"decisions"`
+		FailuresTotal   int             `json:"failures_total"`
+		FailuresCounted int             `json:"failures_counted"`
+		FailureGroups   int             `json:"failure_groups"` // of which Failures has the first
+		Failures        []failureAnswer `json:"failures"`
+		// LostTotal is counted over the maxLimit lost ones that were planned last.
+		LostTotal int              `json:"lost_total"`
+		Lost      []lostAnswer     `json:"lost"`
+		Decisions []decisionAnswer `json:"decisions"`
 	}
 	// runningAnswer is an activity that is open: for how long it has run, or
 	// waited, and how long its like usually run.
@@ -61,6 +66,13 @@ type (
 		// Of the latest one.
 		ActivityID string `json:"activity_id"`
 		Name       string `json:"name"`
+	}
+	lostAnswer struct {
+		ActivityID string        `json:"activity_id"`
+		Name       string        `json:"name"`
+		Text       *string       `json:"text"` // what it was doing, or would have done
+		LastSeenAt activity.Time `json:"last_seen_at"`
+		LostAt     activity.Time `json:"lost_at"`
 	}
 	decisionAnswer struct {
 		ActivityID string        `json:"activity_id"`
@@ -144,6 +156,17 @@ func (a *API) summarize(ctx context.Context, f *activity.Filter) (*summaryAnswer
 	}
 	s.FailuresTotal, s.FailuresCounted = failures.Total, len(failures.Activities)
 	s.Failures = failuresOf(failures.Activities)
+	s.FailureGroups = len(s.Failures)
+	s.Failures = s.Failures[:min(len(s.Failures), summaryFailures)]
+	lost, err := list(activity.NewestPlanned, maxLimit, func(q *activity.Query) bool {
+		return only(&q.States, activity.Lost)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Lost = lostOf(lost.Activities, max(f.Since, s.Since))
+	s.LostTotal = len(s.Lost)
+	s.Lost = s.Lost[:min(len(s.Lost), summaryLost)]
 	decisions, err := list(activity.LatestEnded, summaryDecisions, func(q *activity.Query) bool {
 		q.Since = max(q.Since, s.Since)
 		return only(&q.Types, activity.Decision)
@@ -225,7 +248,20 @@ func failuresOf(list []*activity.Activity) []failureAnswer {
 		groups[i].Count++
 	}
 	slices.SortStableFunc(groups, func(a, b failureAnswer) int { return cmp.Compare(b.Count, a.Count) })
-	return groups[:min(len(groups), summaryFailures)]
+	return groups
+}
+
+// lostOf returns the activities that were called lost since a time, the latest
+// first.
+func lostOf(list []*activity.Activity, since activity.Time) []lostAnswer {
+	all := make([]lostAnswer, 0)
+	for _, act := range list {
+		if act.LostAt >= since {
+			all = append(all, lostAnswer{act.ID.String(), act.Name, orNull(cmp.Or(act.Current, act.Planned)), act.LastSeenAt, act.LostAt})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b lostAnswer) int { return cmp.Compare(b.LostAt, a.LostAt) })
+	return all
 }
 
 func errorText(e *activity.Error) string {

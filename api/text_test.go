@@ -2,7 +2,9 @@ package api
 
 import (
 	"encoding/csv"
+	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -143,7 +145,7 @@ func TestSummaryIsShortAndTame(t *testing.T) {
 			t.Errorf("Content-Type %q", got)
 		}
 		lines := strings.Count(body, "\n")
-		if limit := map[string]int{"text/plain": 30, "text/markdown": 36}[accept]; lines > limit {
+		if limit := map[string]int{"text/plain": 31, "text/markdown": 37}[accept]; lines > limit {
 			t.Errorf("%d lines:\n%s", lines, body)
 		}
 		if strings.ContainsAny(body, "\x1b\u202e\r") {
@@ -207,5 +209,43 @@ func TestSummarySaysWhatItCounts(t *testing.T) {
 		if _, _, body := w.get(t, "/activity/summary"); !strings.Contains(body, tt.want) {
 			t.Errorf("no %q in %s", tt.want, body)
 		}
+	}
+}
+
+// Of what it has no room for the summary says how much it is, and what is lost
+// it names.
+func TestSummaryTellsOfAllFailuresAndLosses(t *testing.T) {
+	w := newWorld(t, nil)
+	for i := range 7 {
+		w.Apply([]activity.Event{started(i, "work"), event(i, 2, activity.EventFailed, at(time.Second), str("error.type", "E"+strconv.Itoa(i)))})
+	}
+	for i := range 5 {
+		n := 100 + i
+		w.Apply([]activity.Event{
+			named(event(n, 1, activity.EventStarted, at(0), str(activity.KeyCurrent, "Counting")), "import "+strconv.Itoa(i), -1),
+			event(n, 2, activity.EventUpdated, at(2*time.Minute)),
+			event(n, 3, activity.EventLost, at(3*time.Minute+time.Duration(i)*time.Second)),
+		})
+	}
+	long := event(200, 2, activity.EventLost, at(-6*time.Minute)) // 16 minutes ago
+	w.Apply([]activity.Event{named(event(200, 1, activity.EventStarted, at(-time.Hour)), "old", -1), long})
+	_, _, body := w.get(t, "/activity/summary")
+	_, section, _ := strings.Cut(body, "\nFailed or lost in the last 15 min\n")
+	want := "  and 3 more\n" +
+		"  lost: import 4, last seen 8 min ago: Counting\n" +
+		"  lost: import 3, last seen 8 min ago: Counting\n" +
+		"  lost: import 2, last seen 8 min ago: Counting\n" +
+		"  and 2 more lost\n"
+	if strings.Count(section, "1 × E") != 4 || !strings.HasSuffix(section, want) {
+		t.Errorf("%s\nwant 4 errors and\n%s", body, want)
+	}
+	_, _, body = w.get(t, "/activity/summary", "Accept", "application/json")
+	var got struct {
+		FailureGroups int `json:"failure_groups"`
+		LostTotal     int `json:"lost_total"`
+		Lost          []json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(body), &got); err != nil || got.FailureGroups != 7 || got.LostTotal != 5 || len(got.Lost) != 3 {
+		t.Errorf("%v: %+v in %s", err, got, body)
 	}
 }

@@ -42,7 +42,7 @@ const (
 	textWidth = 90
 )
 
-// appendText appends the summary in at most about 25 lines.
+// appendText appends the summary in at most about 35 lines.
 func (s *summaryAnswer) appendText(b []byte, st style) []byte {
 	text := func(v string, width int) string { return st.text(oneLine(v, width)) }
 	line := func(format string, args ...any) { b = fmt.Appendf(b, format+"\n", args...) }
@@ -98,8 +98,15 @@ func (s *summaryAnswer) appendText(b []byte, st style) []byte {
 		}
 		more(len(s.Waiting), s.Planned)
 	}
-	if len(s.Failures) > 0 {
-		heading := "Failed in the last " + lapse(millis(s.Now.Sub(s.Since)))
+	if len(s.Failures)+len(s.Lost) > 0 {
+		heading := "Failed"
+		switch {
+		case len(s.Failures) == 0:
+			heading = "Lost"
+		case len(s.Lost) > 0:
+			heading = "Failed or lost"
+		}
+		heading += " in the last " + lapse(millis(s.Now.Sub(s.Since)))
 		if s.FailuresCounted < s.FailuresTotal {
 			heading += fmt.Sprintf(", the latest %d of %d", s.FailuresCounted, s.FailuresTotal)
 			if s.FailuresTotal >= activity.ExactTotal {
@@ -110,6 +117,18 @@ func (s *summaryAnswer) appendText(b []byte, st style) []byte {
 		for i := range s.Failures {
 			f := &s.Failures[i]
 			line("%s%d × %s, last %s, %s ago", st.bullet, f.Count, text(f.Error, textWidth), st.strong(text(f.Name, nameWidth)), lapse(millis(s.Now.Sub(f.LastAt))))
+		}
+		more(len(s.Failures), int64(s.FailureGroups))
+		for i := range s.Lost {
+			l := &s.Lost[i]
+			words := "lost: " + st.strong(text(l.Name, nameWidth)) + ", last seen " + lapse(millis(s.Now.Sub(l.LastSeenAt))) + " ago"
+			if l.Text != nil {
+				words += ": " + text(*l.Text, textWidth)
+			}
+			line("%s%s", st.bullet, words)
+		}
+		if rest := s.LostTotal - len(s.Lost); rest > 0 {
+			line("%sand %d more lost", st.bullet, rest)
 		}
 	}
 	if len(s.Decisions) > 0 {
@@ -129,7 +148,7 @@ func (s *summaryAnswer) appendText(b []byte, st style) []byte {
 			line("%s%s", st.bullet, words)
 		}
 	}
-	if len(s.Running)+len(s.Waiting)+len(s.Failures)+len(s.Decisions) == 0 {
+	if len(s.Running)+len(s.Waiting)+len(s.Failures)+len(s.Lost)+len(s.Decisions) == 0 {
 		line("")
 		line("Nothing is running, and nothing failed or was decided lately.")
 	}
