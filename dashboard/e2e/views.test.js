@@ -228,15 +228,60 @@ test('decisions: what was chosen, why, how it turned out, and what it led to', a
     activity(4, begun(10_000, { name: 'watch', ...parent })),
     activity(5, begun(1_000, { name: 'next choice', ...parent, type: 'decision' })),
   ];
-  const page = await start(t, '?view=decisions', { fake });
+  let answer = () => {};
+  const asked = new Promise((done) => (answer = done));
+  const opened = await open(browser);
+  t.after(() => opened.context.close());
+  const { page } = opened;
+  await fake.install(page);
+  await page.route('**/activity/tree?trace=**', async (route) => {
+    await asked;
+    await route.fallback();
+  });
+  await page.goto(monitor(base, '?view=decisions'));
+  await page.locator(`[data-then="${idOf(2)}"]`, { hasText: /chose canary\s*then\s*Loading…/ }).waitFor();
+  answer();
   const then = page.locator(`[data-then="${idOf(2)}"]`);
   await then.getByText('In progress').first().waitFor();
   await then.getByText('roll out').waitFor();
   await page.locator(`[data-then="${idOf(5)}"]`, { hasText: 'Nothing followed yet.' }).waitFor();
+  await page.locator('main [data-row]', { hasText: 'choose strategy' }).click();
+  const mark = await then.evaluate((e) => {
+    const cell = e.parentElement;
+    return { of: getComputedStyle(cell).backgroundImage, covers: cell.contains(e) };
+  });
+  assert.match(mark.of, /gradient/, 'the chosen row is marked to its end');
+  await page.keyboard.press('Escape');
   fake.send(activity(4, ended(10_000, 0, { name: 'watch', ...parent, state: 'FAILED' })), 'failed');
   await then.locator('.word[data-state="FAILED"]').waitFor();
   await then.getByText('watch').click();
   await page.locator('aside h2', { hasText: 'watch' }).waitFor();
+});
+
+test('failures: on a phone the list and the detail are one page that scrolls', async (t) => {
+  const fake = new Fake();
+  const error = (n) => ({ type: 'io', message: `disk ${'abcdefghijklmnop'[n]} is full`, stack: null });
+  fake.activities = Array.from({ length: 16 }, (_, n) =>
+    activity(n + 1, ended(60_000, 50_000 + n, { state: 'FAILED', error: error(n) })),
+  );
+  const page = await start(t, '?view=failures', { fake, width: 390, height: 844, hasTouch: true });
+  const last = page.locator('main [data-row]', { hasText: 'disk p is full' });
+  await last.waitFor();
+  const inner = await page
+    .locator('main *')
+    .evaluateAll(
+      (all) =>
+        all.filter(
+          (e) => e.scrollHeight > e.clientHeight + 1 && /auto|scroll/.test(getComputedStyle(e).overflowY),
+        ).length,
+    );
+  assert.equal(inner, 0, 'nothing scrolls within the page');
+  assert.ok(await page.evaluate(() => document.documentElement.scrollHeight > 2 * innerHeight));
+  await page.locator('main [data-row]', { hasText: 'disk c is full' }).tap();
+  const detail = page.getByRole('group', { name: 'The chosen group of failures' });
+  await detail.getByText('disk c is full').waitFor();
+  const top = () => detail.evaluate((e) => e.getBoundingClientRect().top);
+  assert.ok((await top()) > 0 && (await top()) < 500, 'the chosen group comes into sight');
 });
 
 test('failures: a group shows its stack, when it was first and last seen, and each of it', async (t) => {
