@@ -22,6 +22,7 @@ import (
 	"github.com/midspan/midspan/index"
 	"github.com/midspan/midspan/internal/redact"
 	"github.com/midspan/midspan/processor"
+	"github.com/midspan/midspan/tracing"
 )
 
 // reservedAttributes is the room that an activity's own attributes need beside
@@ -153,6 +154,7 @@ func (m *Midspan) openAPI(service string) (err error) {
 		Service:    service,
 		Version:    m.cfg.Version,
 		Export:     m.exportStats,
+		Ignored:    func() int64 { return int64(tracing.Ignored()) },
 		Bridge:     m.bridgeStats,
 		Logger:     m.cfg.Logger,
 	}

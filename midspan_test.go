@@ -549,3 +549,68 @@ func backend() {
 		panic(err)
 	}
 }
+
+// lines are what a logger writes, line by line.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
+// Who serves is told where to look, and what to change when somebody else is
+// there.
+func TestListenAndServeSaysWhere(t *testing.T) {
+	log := make(lines, 100)
+	_, m := start(t, midspan.Config{Listen: "127.0.0.1:0", NoGlobals: true, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	served := make(chan error)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { served <- m.ListenAndServe(ctx) }()
+	line := <-log
+	_, url, _ := strings.Cut(line, "midspan: watch it at ")
+	url, _, found := strings.Cut(url, "\"")
+	if !found {
+		t.Fatalf("it logs %q", line)
+	}
+	resp, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || !strings.HasSuffix(url, "/monitor/") {
+		t.Errorf("%s: %s", url, resp.Status)
+	}
+	_, second := start(t, midspan.Config{Listen: strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/monitor/"), NoGlobals: true})
+	if err := second.ListenAndServe(t.Context()); err == nil || !strings.Contains(err.Error(), "choose another Config.Listen") {
+		t.Errorf("on an address in use: %v", err)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// What package tracing ignores is counted where the index's own is.
+func TestIgnoredIsCounted(t *testing.T) {
+	ctx, m := start(t, midspan.Config{})
+	ignored := func() (n int64) {
+		resp, err := client.Get("http://" + own(t, m) + "/activity/stats")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var stats struct{ Ignored *int64 }
+		if err := json.NewDecoder(resp.Body).Decode(&stats); err != nil {
+			t.Fatal(err)
+		}
+		return *stats.Ignored
+	}
+	before := ignored()
+	_, a := tracing.Start(ctx, activity.WorkItem, "twice", "")
+	a.Complete("once")
+	a.Complete("twice")
+	a.Cancel("late")
+	if n := ignored() - before; n != 2 {
+		t.Errorf("%d counted, want 2", n)
+	}
+}

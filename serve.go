@@ -18,12 +18,30 @@ var errStopped = errors.New("midspan: has been shut down")
 
 // ListenAndServe serves [Midspan.Handler] on Config.Listen until ctx is done or
 // [Midspan.Shutdown] is called, and returns nil then. All streams end with it.
+// The dashboard's address is logged.
 func (m *Midspan) ListenAndServe(ctx context.Context) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", m.cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("midspan: listen: %w: choose another address, or port 0 for any free one", err)
+		return fmt.Errorf("midspan: listen: %w: choose another Config.Listen, or port 0 for any free one", err)
+	}
+	if !m.cfg.NoDashboard {
+		m.cfg.Logger.Info("midspan: watch it at " + m.monitorURL(l.Addr()))
 	}
 	return m.Serve(ctx, l)
+}
+
+// monitorURL returns the dashboard's address for a browser on this machine.
+func (m *Midspan) monitorURL(bound net.Addr) string {
+	authority := bound.String()
+	host, _, errHost := net.SplitHostPort(m.cfg.Listen)
+	_, port, errPort := net.SplitHostPort(authority)
+	if errHost == nil && errPort == nil {
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			host = "localhost"
+		}
+		authority = net.JoinHostPort(host, port)
+	}
+	return "http://" + authority + "/monitor/"
 }
 
 // Serve does what [Midspan.ListenAndServe] does, on a listener that it closes.

@@ -169,7 +169,11 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request) *problem {
 	switch {
 	case !ok:
 		w.Header().Set("WWW-Authenticate", challenge)
-		return &problem{status: http.StatusUnauthorized, detail: "send a token as Authorization: Bearer TOKEN, or sign in at /monitor/"}
+		why := "send a token as Authorization: Bearer TOKEN, or sign in at /monitor/"
+		if _, sent := bearer(r); sent {
+			why = "this server does not know the token that was sent, or not any more"
+		}
+		return &problem{status: http.StatusUnauthorized, detail: why}
 	case !grant.Scope.Has(wanted(r.URL.Path)):
 		return forbidden(w, grant, wanted(r.URL.Path))
 	}

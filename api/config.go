@@ -136,6 +136,9 @@ type Config struct {
 	// statistics. It is called at each request for them and must be fast. Nil
 	// means that nothing is exported.
 	Export func() ExportStats
+	// Ignored tells likewise how many transitions were ignored before the Reader
+	// heard of them. Nil means none.
+	Ignored func() int64
 	// Bridge tells likewise how a bridge is told. Nil means that there is none.
 	Bridge func() BridgeStats
 	// Forwarding tells likewise of each target that finished spans go on to, in
@@ -255,6 +258,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Export == nil {
 		c.Export = func() ExportStats { return ExportStats{} }
+	}
+	if c.Ignored == nil {
+		c.Ignored = func() int64 { return 0 }
 	}
 	if c.Forwarding == nil {
 		c.Forwarding = func() []ForwardStats { return nil }

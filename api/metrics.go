@@ -101,7 +101,7 @@ func (m *metrics) observe(a *API, meter metric.Meter) error {
 		say(st.All.Lost, state.String(activity.Lost.String()))
 	})
 	counter("midspan.activity.leaked", "{activity}", "Activities that failed because nothing held them any more.", func(st *activity.Stats, say say) { say(st.Leaked) })
-	counter("midspan.activity.ignored", "{transition}", "Transitions that the state did not allow.", func(st *activity.Stats, say say) { say(st.Ignored) })
+	counter("midspan.activity.ignored", "{transition}", "Transitions that the state did not allow.", func(st *activity.Stats, say say) { say(st.Ignored + a.cfg.Ignored()) })
 	gauge("midspan.index.held", "{activity}", "Activities that the index holds.", func(st *activity.Stats, say say) {
 		say(st.Held.Finished, attribute.Bool("midspan.finished", true))
 		say(st.Held.InFlight, attribute.Bool("midspan.finished", false))

@@ -122,7 +122,7 @@ func (d *door) admit(r *http.Request) *problem {
 		// Probes and scrapers come by whatever name they were given.
 	default:
 		if !d.host(r) {
-			return &problem{status: http.StatusMisdirectedRequest, detail: "the host that this request names is not one of this server's: use localhost, the listen address, or allow the name with --allow-host"}
+			return &problem{status: http.StatusMisdirectedRequest, detail: "the host that this request names is not one of this server's: use localhost, the listen address, or allow the name with --allow-host, in a Go program with Config.AllowHosts"}
 		}
 	}
 	if !d.origin(r) {

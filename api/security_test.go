@@ -174,6 +174,28 @@ var visits = []visit{
 	{name: "sign out from a foreign page", token: true, method: "DELETE", path: "/session", session: "live", origin: "http://evil.example", want: 403},
 }
 
+// A refusal says what to do about it, and not what was done already.
+func TestRefusalsSayWhy(t *testing.T) {
+	for _, tt := range []struct {
+		visit
+		why string
+	}{
+		{visit{token: true}, "send a token as"},
+		{visit{token: true, bearer: "wrong"}, "does not know the token"},
+		{visit{host: "evil.example"}, "--allow-host, in a Go program with Config.AllowHosts"},
+	} {
+		tt.defaults()
+		r := httptest.NewRequest(http.MethodGet, "/activity/all", nil)
+		a := tt.api(t)
+		r.Host, r.Header = tt.host, tt.header(a)
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		if !strings.Contains(w.Body.String(), tt.why) {
+			t.Errorf("%+v: %s", tt.visit, w.Body)
+		}
+	}
+}
+
 // api makes the server that the visit comes to.
 func (v *visit) api(t *testing.T) *API {
 	t.Helper()

@@ -155,7 +155,7 @@ func (a *API) statsAnswer(st *activity.Stats) *statsAnswer {
 		},
 		Evicted:    st.Evicted,
 		NotIndexed: st.NotIndexed,
-		Ignored:    st.Ignored,
+		Ignored:    st.Ignored + a.cfg.Ignored(),
 		Refused:    st.Refused + a.refused.Load(),
 		Leaked:     st.Leaked,
 		Export:     exportAnswer{orNull(export.Endpoint), st.ExportDrops + export.Dropped},

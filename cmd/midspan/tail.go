@@ -585,6 +585,8 @@ func refusal(resp *http.Response) error {
 		p.Detail = resp.Status
 	}
 	switch code := resp.StatusCode; {
+	case code == http.StatusUnauthorized && resp.Request.Header.Get("Authorization") != "":
+		return fatal{errors.New("the server does not know this token: look at --token-file, or at " + tokenVariable)}
 	case code == http.StatusUnauthorized:
 		return fatal{errors.New("the server wants a token: give --token-file, or set " + tokenVariable)}
 	case code == http.StatusBadRequest && p.Parameter != "":
