@@ -228,24 +228,29 @@ func runImport(ctx context.Context, folder string, files []string, f *redactFlag
 		clean = r.Events
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, nil))
-	total := 0
+	added, known := 0, 0
 	for _, name := range files {
-		n, err := importFile(ctx, folder, name, stdin, clean, logger)
-		total += n
+		r, err := importFile(ctx, folder, name, stdin, clean, logger)
+		added += r.New
+		known += r.Events - r.New
 		if err != nil {
 			return fmt.Errorf("import %s: %w", name, err)
 		}
 	}
-	_, err = fmt.Fprintf(stdout, "%d events imported\n", total)
+	words := fmt.Sprintf("%d events imported", added)
+	if known > 0 {
+		words += fmt.Sprintf(", %d were there already", known)
+	}
+	_, err = fmt.Fprintln(stdout, words)
 	return err
 }
 
-func importFile(ctx context.Context, folder, name string, stdin io.Reader, clean func([]activity.Event), logger *slog.Logger) (int, error) {
+func importFile(ctx context.Context, folder, name string, stdin io.Reader, clean func([]activity.Event), logger *slog.Logger) (transfer.Result, error) {
 	from := stdin
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
-			return 0, err
+			return transfer.Result{}, err
 		}
 		defer file.Close()
 		from = file
@@ -255,10 +260,9 @@ func importFile(ctx context.Context, folder, name string, stdin io.Reader, clean
 	if magic, _ := in.Peek(2); string(magic) == "\x1f\x8b" {
 		zip, err := gzip.NewReader(in)
 		if err != nil {
-			return 0, err
+			return transfer.Result{}, err
 		}
 		from = zip
 	}
-	r, err := transfer.ImportFolder(ctx, folder, from, clean, logger)
-	return r.Events, err
+	return transfer.ImportFolder(ctx, folder, from, clean, logger)
 }

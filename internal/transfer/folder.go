@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/midspan/midspan/activity"
 	"github.com/midspan/midspan/index"
@@ -43,7 +44,20 @@ func View(ctx context.Context, folder string, fn func(*index.Index) error) error
 // takes the secrets out of events, in place, before they are written.
 func ImportFolder(ctx context.Context, folder string, r io.Reader, redact func([]activity.Event), logger *slog.Logger) (_ Result, err error) {
 	var x *index.Index
-	log, err := sqlite.Open(ctx, sqlite.Config{Folder: folder, Level: eventlog.Disk, Logger: logger, Apply: func(events []activity.Event) { x.Apply(events) }})
+	var taken atomic.Int64
+	log, err := sqlite.Open(ctx, sqlite.Config{Folder: folder, Level: eventlog.Disk, Logger: logger, Apply: func(events []activity.Event) {
+		if len(events) == 0 {
+			return
+		}
+		after := events[0].Seq - 1
+		x.Apply(events)
+		// An event that was there already changes nothing, and touches nothing.
+		if touched, err := x.Touches(nil, after, len(events)); err == nil {
+			taken.Add(int64(len(touched)))
+		} else { // more at once than the index's log holds
+			taken.Add(int64(len(events)))
+		}
+	}})
 	if err != nil {
 		return Result{}, err
 	}
@@ -61,7 +75,9 @@ func ImportFolder(ctx context.Context, folder string, r io.Reader, redact func([
 		Store: store, Log: log, Index: x, Logger: logger,
 		Keep: func(context.Context) (uint64, error) { return 0, nil }, // all of it: which targets still need it, midspan serve knows
 	}, checkpoint)
+	taken.Store(0) // of what was there
 	result, err := Import(ctx, r, fresh{log, x, redact})
+	result.New = int(taken.Load())
 	if stopped := keeper.Stop(context.WithoutCancel(ctx)); stopped != nil {
 		err = errors.Join(err, fmt.Errorf("what was imported is in the log, but not in the history yet: %w", stopped))
 	}

@@ -36,6 +36,7 @@ type Log interface {
 type Result struct {
 	Activities int // lines of NDJSON, and activities with events in OTLP
 	Events     int
+	New        int // of the events, those that a folder did not hold before; ImportFolder's
 	Requests   int // of OTLP
 }
 
