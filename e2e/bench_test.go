@@ -126,6 +126,7 @@ func started(t testing.TB, command *exec.Cmd, address string) *run.Process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = p.Stop() }) // a test that fails leaves it
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := run.Poll(ctx, 20*time.Millisecond, func() error {
