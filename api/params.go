@@ -170,7 +170,7 @@ func (p *params) moment(name string) activity.Time {
 
 // parseMoment reads a time, or a duration back from now.
 func parseMoment(name, v string, now time.Time) (activity.Time, error) {
-	if d, ok := parseDuration(v); ok {
+	if d, ok := ParseDuration(v); ok {
 		return activity.TimeOf(now.Add(-d)), nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, v)
@@ -186,16 +186,16 @@ func (p *params) duration(name string) time.Duration {
 	if !ok {
 		return 0
 	}
-	d, ok := parseDuration(v)
+	d, ok := ParseDuration(v)
 	if !ok {
 		p.fail(invalid(name, "%q is not a duration as in 250ms, 1.5s, 15m or 2h", clip(v)))
 	}
 	return d
 }
 
-// parseDuration reads a duration that is not negative: Go's form, or whole
+// ParseDuration reads a duration that is not negative: Go's form, or whole
 // days as in 7d. A bare number has no unit and is refused, 0 included.
-func parseDuration(s string) (time.Duration, bool) {
+func ParseDuration(s string) (time.Duration, bool) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
 		return time.Duration(n) * 24 * time.Hour, err == nil && n <= 36500

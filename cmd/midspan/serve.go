@@ -99,14 +99,14 @@ Environment, for what no file should hold:
 	flags.StringVar(&f.otlpHTTP, "otlp-http", receiver.DefaultHTTP, "`address` that takes OTLP by HTTP")
 	flags.StringVar(&f.data, "data", "", "keep what is taken in this `folder`, for the next start too")
 	flags.StringVar(&f.ack, "ack", "", "`level` at which a sender is answered: disk (the default with --data), when it is on stable storage, or memory")
-	flags.DurationVar(&f.retainAge, "retain-age", 0, "let finished activities go that ended longer ago; 0 keeps them")
+	flags.Var((*age)(&f.retainAge), "retain-age", "let finished activities go that ended longer ago, such as 12h or 14d; 0 keeps them")
 	flags.Int64Var(&f.retainBytes, "retain-bytes", 0, "let the oldest finished activities go when they take more bytes of --data; 0 keeps them")
 	f.limits = make(map[string]*int64)
 	for _, l := range bridge.Limits {
 		f.limits[l.Name] = flags.Int64(l.Name, l.Default, "most "+l.Help)
 	}
 	flags.StringArrayVar(&f.forward, "forward", nil, "send finished spans on to the OTLP endpoint at this `URL`, by gRPC with port 4317 or grpc://, else by HTTP; may be repeated")
-	flags.DurationVar(&f.lostAfter, "forward-lost-after", 0, "forward an activity that was LOST for so long, as a span that failed; a late end would then show twice")
+	flags.Var((*age)(&f.lostAfter), "forward-lost-after", "forward an activity that was LOST for so long, as a span that failed; a late end would then show twice")
 	f.redact.declare(flags, redactHash)
 	flags.StringVar(&f.selfOTLP, "self-otlp-endpoint", "", "send traces of the bridge itself to the OTLP endpoint at this `URL`, which must be another's")
 	flags.StringVar(&f.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
@@ -288,3 +288,21 @@ func scheme(files receiver.TLSFiles) string {
 	}
 	return "https"
 }
+
+// age is a flag's duration that may be told in days, as in the API's parameters.
+type age time.Duration
+
+func (a *age) Set(text string) error {
+	d, ok := api.ParseDuration(text)
+	if !ok {
+		var err error
+		if d, err = time.ParseDuration(text); err != nil {
+			return errors.New("write it as 90m, 12h or 14d")
+		}
+	}
+	*a = age(d)
+	return nil
+}
+
+func (a *age) String() string { return time.Duration(*a).String() }
+func (a *age) Type() string   { return "duration" }

@@ -133,7 +133,7 @@ func exportTime(flag, text string, now time.Time) (activity.Time, error) {
 	if text == "" {
 		return 0, nil
 	}
-	if back, err := time.ParseDuration(text); err == nil && back >= 0 {
+	if back, ok := api.ParseDuration(text); ok {
 		return activity.TimeOf(now.Add(-back)), nil
 	}
 	at, err := time.Parse(time.RFC3339Nano, text)
