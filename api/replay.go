@@ -136,13 +136,15 @@ func (a *API) replay(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	err = p.say(p.appendHello(nil), activity.Position{})
-	if err == nil {
-		err = p.seek(ctx, from)
-	}
-	var why ending
-	if err == nil {
-		why, err = p.play(ctx, a.sessions.grant(r))
+	why := signedOut
+	if grant, ok := a.sessions.admitted(r); ok {
+		err = p.say(p.appendHello(nil), activity.Position{})
+		if err == nil {
+			err = p.seek(ctx, from)
+		}
+		if err == nil {
+			why, err = p.play(ctx, grant)
+		}
 	}
 	if p.stop != nil {
 		p.stop()

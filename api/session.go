@@ -127,6 +127,13 @@ func (s *sessions) grant(r *http.Request) *session {
 	return found
 }
 
+// admitted returns the grant of a request that was admitted, and false when its
+// session has ended since.
+func (s *sessions) admitted(r *http.Request) (*session, bool) {
+	grant := s.grant(r)
+	return grant, grant != nil || s.keys == nil
+}
+
 // touch keeps a session that a stream uses, and reports whether it still holds.
 func (s *sessions) touch(of *session) bool {
 	if of.done == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/midspan/midspan/activity"
 	"github.com/midspan/midspan/index"
 )
 
@@ -87,6 +88,34 @@ func TestSession(t *testing.T) {
 	other.want("started 1 work 0")
 	if status, _, _ := w.do(t, http.MethodDelete, "/session", "", "Cookie", cookie); status != http.StatusNoContent {
 		t.Errorf("signing out twice: %d", status)
+	}
+}
+
+// interrupted are moments before whose answer something happens.
+type interrupted struct {
+	Moments
+	by func()
+}
+
+func (m interrupted) Moment(at activity.Time) (activity.Moment, error) {
+	m.by()
+	return m.Moments.Moment(at)
+}
+
+// A session that ends while its replay begins has none.
+func TestSessionEndsBeforeItsReplay(t *testing.T) {
+	w := newWorld(t, func(c *Config, i *index.Config) {
+		locked(c, i)
+		withPast(c, i)
+		i.LogID, i.Now = "", nil
+	})
+	cookie := w.signIn(t)
+	w.api.cfg.Moments = interrupted{w.api.cfg.Moments, func() {
+		w.do(t, http.MethodDelete, "/session", "", "Cookie", cookie)
+	}}
+	replay := w.dialPath(t, "/activity/replay?from=1h&speed=0.1", "Cookie", cookie)
+	if code, reason := replay.closed(); code != websocket.ClosePolicyViolation || reason != "signed out" {
+		t.Errorf("%d %q", code, reason)
 	}
 }
 

@@ -174,12 +174,13 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) error {
 		s.wire = startEvents(w, r)
 	}
 	defer a.track(s.wire)()
-	grant := a.sessions.grant(r)
-	var why ending
-	if err := s.greet(q, gap, head); err != nil {
-		why = s.endingOf(err)
-	} else {
-		why = s.follow(grant)
+	why := signedOut
+	if grant, ok := a.sessions.admitted(r); ok {
+		if err := s.greet(q, gap, head); err != nil {
+			why = s.endingOf(err)
+		} else {
+			why = s.follow(grant)
+		}
 	}
 	if why == tooSlow {
 		a.metrics.slow.Add(1)

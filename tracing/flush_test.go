@@ -2,6 +2,7 @@ package tracing_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,7 @@ import (
 // deaf is a backend that does not answer, whatever its caller's patience.
 type deaf struct {
 	sdktrace.SpanProcessor
-	flushes int
+	flushes atomic.Int32
 	answer  chan struct{}
 }
 
@@ -23,7 +24,7 @@ func (*deaf) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
 func (*deaf) OnEnd(sdktrace.ReadOnlySpan)                     {}
 func (*deaf) Shutdown(context.Context) error                  { return nil }
 func (d *deaf) ForceFlush(context.Context) error {
-	d.flushes++
+	d.flushes.Add(1)
 	<-d.answer
 	return nil
 }
@@ -48,13 +49,13 @@ func TestPanicWaitsForNobodyLong(t *testing.T) {
 			return time.Since(begin)
 		}
 		for i, want := range []time.Duration{200 * time.Millisecond, 0} {
-			if took := panics(); took != want || d.flushes != 1 {
-				t.Errorf("panic %d: took %v, want %v; %d flushes", i, took, want, d.flushes)
+			if took := panics(); took != want || d.flushes.Load() != 1 {
+				t.Errorf("panic %d: took %v, want %v; %d flushes", i, took, want, d.flushes.Load())
 			}
 		}
 		time.Sleep(time.Second)
-		if took := panics(); took != 200*time.Millisecond || d.flushes != 2 {
-			t.Errorf("a second later: took %v, %d flushes", took, d.flushes)
+		if took := panics(); took != 200*time.Millisecond || d.flushes.Load() != 2 {
+			t.Errorf("a second later: took %v, %d flushes", took, d.flushes.Load())
 		}
 	})
 }
