@@ -245,12 +245,27 @@ func (s *state) distribution(d *distribution) {
 	s.bytes(&encoded)
 	if s.reading() {
 		d.sketch = newSketch()
-		sketch, err := ddsketch.DecodeDDSketch(encoded, store.DefaultProvider, d.sketch.IndexMapping)
-		if err != nil {
+		// Sparse first: what a sketch is merged into has room for all that lies
+		// below its largest value, however large damage has made it.
+		read, err := ddsketch.DecodeDDSketch(encoded, store.SparseStoreConstructor, d.sketch.IndexMapping)
+		if err != nil || !indexable(read) || d.sketch.MergeWith(read) != nil {
 			panic(errPart)
 		}
-		d.sketch = sketch
 	}
+}
+
+// indexable reports whether a sketch holds nothing but what durations make.
+func indexable(s *ddsketch.DDSketch) bool {
+	values := s.GetPositiveValueStore()
+	if !s.GetNegativeValueStore().IsEmpty() {
+		return false
+	}
+	if values.IsEmpty() { // each took no time
+		return true
+	}
+	least, err1 := values.MinIndex()
+	most, err2 := values.MaxIndex()
+	return err1 == nil && err2 == nil && least >= s.Index(s.MinIndexableValue()) && most <= s.Index(s.MaxIndexableValue())
 }
 
 func (s *state) bucket(b *bucket) {
