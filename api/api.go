@@ -32,6 +32,7 @@ type API struct {
 	metrics  *metrics
 	router   *mux.Router
 	exports  chan struct{} // holds a value for each heavy request under way
+	patience time.Duration // countPatience, but in tests
 	replays  chan struct{} // and for each replay
 	refused  atomic.Int64
 	hits     struct{ streams, replays, exports atomic.Int64 } // of limits
@@ -58,6 +59,7 @@ func New(cfg Config) (*API, error) {
 		door:     newDoor(cfg),
 		sessions: newSessions(cfg),
 		exports:  make(chan struct{}, cfg.MaxExports),
+		patience: countPatience,
 		replays:  make(chan struct{}, cfg.MaxReplays),
 		closing:  make(chan struct{}),
 		wires:    make(map[wire]struct{}),
@@ -285,16 +287,28 @@ func (a *API) openStreams() int {
 	return a.open
 }
 
-// heavy admits a request that reads everything; the function that it returns
-// must be called at the end.
-func (a *API) heavy() (func(), error) {
+// heavy admits a request that reads everything, which waits for its turn as long
+// as patience has it; the function that it returns must be called at the end.
+func (a *API) heavy(ctx context.Context, patience time.Duration) (func(), error) {
+	leave := func() { <-a.exports }
 	select {
 	case a.exports <- struct{}{}:
-		return func() { <-a.exports }, nil
+		return leave, nil
 	default:
-		a.hits.exports.Add(1)
-		return nil, &problem{status: http.StatusServiceUnavailable, retryAfter: 2, detail: strconv.Itoa(cap(a.exports)) + " exports are under way, and no more are allowed"}
 	}
+	if patience > 0 {
+		late := time.NewTimer(patience)
+		defer late.Stop()
+		select {
+		case a.exports <- struct{}{}:
+			return leave, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-late.C:
+		}
+	}
+	a.hits.exports.Add(1)
+	return nil, &problem{status: http.StatusServiceUnavailable, retryAfter: 2, detail: strconv.Itoa(cap(a.exports)) + " exports are under way, and no more are allowed"}
 }
 
 func (a *API) toDashboard(w http.ResponseWriter, r *http.Request) error {

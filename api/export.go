@@ -35,7 +35,7 @@ func (a *API) export(w http.ResponseWriter, r *http.Request) error {
 	if err := p.finish(); err != nil {
 		return err
 	}
-	leave, err := a.heavy()
+	leave, err := a.heavy(r.Context(), 0)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -220,6 +221,7 @@ func TestExportsAreLimited(t *testing.T) {
 			return nil
 		}}
 	})
+	w.api.patience = time.Millisecond
 	done := make(chan int)
 	go func() {
 		status, _, _ := w.get(t, "/activity/export")
@@ -242,6 +244,32 @@ func TestExportsAreLimited(t *testing.T) {
 	if status, _, _ := w.get(t, "/activity/stats"); status != http.StatusOK {
 		t.Errorf("plain statistics: %d", status)
 	}
+}
+
+// What counts waits for its turn, an export does not.
+func TestHeavyRequestsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &API{exports: make(chan struct{}, 1)}
+		leave := must(a.heavy(t.Context(), 0))
+		begun := time.Now()
+		if _, err := a.heavy(t.Context(), 0); err == nil || time.Since(begun) != 0 {
+			t.Errorf("an export was told %v after %v", err, time.Since(begun))
+		}
+		if _, err := a.heavy(t.Context(), countPatience); err == nil || time.Since(begun) != countPatience || a.hits.exports.Load() != 2 {
+			t.Errorf("what counts was told %v after %v, as hit %d", err, time.Since(begun), a.hits.exports.Load())
+		}
+		gone, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := a.heavy(gone, countPatience); !errors.Is(err, context.DeadlineExceeded) || a.hits.exports.Load() != 2 {
+			t.Errorf("whose client left was told %v, as hit %d", err, a.hits.exports.Load())
+		}
+		begun = time.Now()
+		time.AfterFunc(time.Second, leave)
+		must(a.heavy(t.Context(), countPatience))()
+		if waited := time.Since(begun); waited != time.Second || len(a.exports) != 0 {
+			t.Errorf("its turn came after %v, and %d are under way", waited, len(a.exports))
+		}
+	})
 }
 
 func TestClientLeavesExport(t *testing.T) {

@@ -147,6 +147,7 @@ func FuzzGrants(f *testing.F) {
 	f.Add("# ours\n" + token + "\ngrafana read,ingest " + token + "2\n")
 	f.Add("a write b")
 	f.Add("a admin b c")
+	f.Add("a read" + token + " b")
 	f.Add("\x00 read \xff")
 	f.Fuzz(func(t *testing.T, text string) {
 		grants, err := parseGrants("f", []byte(text))

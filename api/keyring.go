@@ -41,6 +41,9 @@ func (s Scope) String() string {
 // Has reports whether the scope allows what another one asks for.
 func (s Scope) Has(asked Scope) bool { return s&ScopeAdmin != 0 || s&asked == asked }
 
+// errNoScope does not tell what stands there: in a file it may be the token.
+var errNoScope = errors.New("not a scope: give read, ingest or admin, or several with commas between them")
+
 // ParseScope reads names of scopes with commas between them.
 func ParseScope(text string) (Scope, error) {
 	var s Scope
@@ -52,7 +55,7 @@ names:
 				continue names
 			}
 		}
-		return 0, fmt.Errorf("%q is no scope: give read, ingest or admin, or several with commas between them", name)
+		return 0, errNoScope
 	}
 	return s, nil
 }
@@ -164,7 +167,7 @@ func parseGrants(file string, text []byte) ([]Grant, error) {
 		case 3:
 			scope, err := ParseScope(fields[1])
 			if err != nil {
-				return nil, fmt.Errorf("token file %s, line %d: %w", file, n, err)
+				return nil, fmt.Errorf("token file %s, line %d: its second word is %w", file, n, err)
 			}
 			if len(fields[0]) > MaxGrantName || strings.Trim(fields[0], nameLetters) != "" {
 				return nil, fmt.Errorf("token file %s, line %d: the name is of at most %d letters, digits, \"_\", \"-\" and \".\"", file, n, MaxGrantName)

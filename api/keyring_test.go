@@ -32,7 +32,7 @@ func TestScope(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "write", "read,", "Read"} {
-		if s, err := ParseScope(text); err == nil || !strings.Contains(err.Error(), "is no scope") {
+		if s, err := ParseScope(text); err == nil || !errors.Is(err, errNoScope) {
 			t.Errorf("%q: %v", text, s)
 		}
 	}
@@ -81,7 +81,8 @@ func TestGrants(t *testing.T) {
 		{"none", "# nothing\n", "holds no token: write one"},
 		{"two fields", token + " read\n", "line 1: write a token alone, or a name, scopes and a token"},
 		{"four fields", "a read " + token + " b\n", "line 1: write a token alone"},
-		{"no scope", "\na write " + token + "\n", `line 2: "write" is no scope`},
+		{"no scope", "\na write " + token + "\n", "line 2: its second word is not a scope: give read, ingest or admin"},
+		{"the token in its place", "a read," + token + " b", "line 1: its second word is not a scope"},
 		{"name", `"a" read ` + token, "line 1: the name is of at most 64 letters"},
 		{"long name", strings.Repeat("a", MaxGrantName+1) + " read " + token, "line 1: the name is of at most 64 letters"},
 		{"large", strings.Repeat("#", maxKeyringFile+1), "is larger than 262144 bytes"},

@@ -17,11 +17,11 @@ import (
 
 func locked(c *Config, _ *index.Config) { c.Keys = must(NewKeyring(Grant{"test", token, ScopeAdmin})) }
 
-func must(k *Keyring, err error) *Keyring {
+func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
 	}
-	return k
+	return v
 }
 
 // keyring returns one of tokens that allow everything.

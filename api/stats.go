@@ -239,12 +239,17 @@ func finite(f float64) float64 {
 	return f
 }
 
+// countPatience is how long what counts waits for its turn. It is short, and a
+// page of the dashboard asks for several at once; an export may take minutes, and
+// is refused instead.
+const countPatience = 5 * time.Second
+
 // statsOf returns the index's own statistics, or those of what a filter selects.
 func (a *API) statsOf(ctx context.Context, f *activity.Filter) (*activity.Stats, error) {
 	if selectsAll(f) {
 		return a.cfg.Reader.Stats(ctx)
 	}
-	leave, err := a.heavy()
+	leave, err := a.heavy(ctx, a.patience)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func (x *Index) StatsOf(ctx context.Context, f *activity.Filter) (*activity.Stat
 			if !l.matchOpen(f, needles, o, v.now) {
 				continue
 			}
-			t.add(&o.head, o.head.Service())
+			t.add(&o.head, 0, o.head.Service())
 			if x.stalled(&o.head, o.heard, v.now) {
 				t.st.Stalled++
 			}
@@ -85,19 +85,21 @@ func (t *selected) segment(m *matcher, seg *segment) (err error) {
 	var counted *segment
 	away := m.scan(seg, partPlaces, func(s *segment, i int) bool {
 		h := s.head(i)
-		if h.State == activity.Lost { // few: only the record tells when it was seen last
+		ended := h.EndedAt
+		if h.State == activity.Lost { // few: only the record tells when that was
 			var whole *segment
 			if whole, err = m.x.fetch(m.ctx, s, allParts); err != nil {
 				return false
 			}
 			events, _ := whole.decode(i, m.v.keys)
-			h.LastSeenAt = fold(events).LastSeenAt
+			a := fold(events)
+			ended = max(a.LostAt, a.LastSeenAt)
 		}
 		if counted == nil {
 			counted, counts = s, make([]int64, len(s.sources))
 		}
 		counts[s.source[i]]++
-		t.add(&h, "")
+		t.add(&h, ended, "")
 		return true
 	})
 	for n, count := range counts {
@@ -146,8 +148,9 @@ func newSelected(of *activity.Stats) *selected {
 	return t
 }
 
-// add counts an activity, and its service unless that is empty.
-func (t *selected) add(act *activity.Head, service string) {
+// add counts an activity, which ended then or, at 0, is open, and its service
+// unless that is empty.
+func (t *selected) add(act *activity.Head, ended activity.Time, service string) {
 	st := &t.st
 	st.Total++
 	t.states[act.State&7]++
@@ -160,10 +163,6 @@ func (t *selected) add(act *activity.Head, service string) {
 		st.Planned++
 	case activity.InProgress:
 		st.InProgress++
-	}
-	ended := act.EndedAt
-	if act.State == activity.Lost {
-		ended = act.LastSeenAt
 	}
 	for i := range t.windows {
 		t.windows[i].add(act, ended)

@@ -66,6 +66,19 @@ func TestQuantilesOfFew(t *testing.T) {
 	}
 }
 
+// A loss counts when it was told, with a filter as without one.
+func TestStatsLost(t *testing.T) {
+	clock := newClock()
+	x := New(Config{Now: clock.Now})
+	clock.advance(10 * time.Minute)
+	x.Apply([]activity.Event{ev(id(1, 1), 1, clock.time()-activity.Time(10*time.Minute), activity.EventStarted), ev(id(1, 1), 2, clock.time(), activity.EventLost)})
+	all := stats(t, x)
+	some, err := x.StatsOf(t.Context(), &activity.Filter{States: []activity.State{activity.Lost}})
+	if err != nil || all.Minute.Lost != 1 || some.Minute.Lost != 1 || all.Seconds[59].Finished != some.Seconds[59].Finished {
+		t.Errorf("%v, of all %+v, filtered %+v", err, all.Minute, some.Minute)
+	}
+}
+
 // Over hours of a busy program, each window counts what it should.
 func TestStatsWindows(t *testing.T) {
 	clock := newClock()

@@ -75,6 +75,15 @@ for (const theme of ['dark', 'light']) {
       await page.keyboard.press('Control+k');
       await page.locator('dialog[open]').waitFor();
       await check(page, 'palette', 10);
+      if (Number(width) > 720) {
+        for (const menu of ['Any agent', 'Export this view']) {
+          await page.goto(monitor(base));
+          await live(page);
+          await page.getByRole('button', { name: menu }).click();
+          await page.locator('.menu').waitFor();
+          await check(page, menu);
+        }
+      }
       await page.goto(monitor(base, '?q=nothing:here'));
       await page.locator('.live[data-phase="live"]').waitFor();
       await page.locator('[data-search]').focus();
