@@ -52,6 +52,8 @@ const REPAINT_MS = 85;
 const SLOW_MS = 230;
 const STATS_MS = 1_000;
 const SEARCH_MS = 250;
+/** How long the reader has stopped typing when the address is written. */
+const ADDRESS_MS = 400;
 const SEARCH_AGAIN_MS = 5_000;
 const AGE_MS = 1_000;
 const GROUP_MS = 1_000;
@@ -209,6 +211,7 @@ class Monitor {
   private arrivals: { at: number; n: number }[] = [];
   private aged = 0;
   private searchTimer: ReturnType<typeof setTimeout> | null = null;
+  private addressTimer: ReturnType<typeof setTimeout> | null = null;
   private noticeTimer: ReturnType<typeof setTimeout> | null = null;
   private asked = 0;
   private counting = false;
@@ -255,7 +258,11 @@ class Monitor {
     // A view that there is not is not what the page shows.
     const view = new URLSearchParams(location.search).get('view');
     if (view !== null && view !== this.route.view) this.go({}, 'replace');
-    addEventListener('popstate', () => this.apply(read(location.search)));
+    addEventListener('popstate', () => {
+      this.forgetAddress();
+      this.apply(read(location.search));
+    });
+    addEventListener('pagehide', () => this.writeAddress());
     addEventListener('online', () => this.connection.hurry());
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'visible') this.connection.hurry();
@@ -310,10 +317,24 @@ class Monitor {
 
   go(change: Partial<Route>, how: 'push' | 'replace' = 'push'): void {
     const route = { ...this.route, ...change };
-    const url = location.pathname + write(route);
-    if (how === 'push') history.pushState(null, '', url);
-    else history.replaceState(null, '', url);
+    if (how === 'push') {
+      this.writeAddress(); // what is left behind
+      history.pushState(null, '', location.pathname + write(route));
+    }
     this.apply(route);
+    if (how === 'replace') this.writeAddress(true);
+  }
+
+  /** Writes what is shown into the address, if that has yet to be done or anyhow. */
+  writeAddress(anyhow = false): void {
+    if (this.addressTimer === null && !anyhow) return;
+    this.forgetAddress();
+    history.replaceState(null, '', location.pathname + write(this.route));
+  }
+
+  private forgetAddress(): void {
+    if (this.addressTimer !== null) clearTimeout(this.addressTimer);
+    this.addressTimer = null;
   }
 
   href(change: Partial<Route>): string {
@@ -334,8 +355,11 @@ class Monitor {
     this.go({ states: new Set(STATES.filter(chosen)) }, 'replace');
   }
 
+  /** Searches; while the reader types on, the address waits: to write it costs a browser more than the search. */
   search(q: string): void {
-    this.go({ q }, 'replace');
+    this.apply({ ...this.route, q });
+    this.forgetAddress();
+    this.addressTimer = setTimeout(() => this.writeAddress(), ADDRESS_MS);
   }
 
   private apply(route: Route): void {
@@ -785,6 +809,12 @@ class Monitor {
     if (at - this.saidAt < ANNOUNCE_MS || sentence === this.said) return;
     this.saidAt = at;
     this.said = sentence;
+  }
+
+  /** Copies the address of what is shown. */
+  async copyLink(): Promise<void> {
+    this.writeAddress();
+    await this.copy(location.href, t.notice.copied);
   }
 
   async copy(text: string, done: string): Promise<void> {

@@ -75,6 +75,20 @@ describe('a search that is typed on', () => {
     expect(list.read().length).toBe(1_500);
   });
 
+  it('judges again what it has passed by when the test learns more in between', () => {
+    const store = storeOf(Array.from({ length: 3_000 }, () => 'order'));
+    const list = new List(store);
+    const learnt = new Set<string>();
+    list.filter(testOf((a) => learnt.has(a.id)));
+    list.read(-1);
+    const newest = store.order.at(-1)?.a.id ?? '';
+    learnt.add(newest);
+    list.again([newest]);
+    list.read(-1);
+    expect(list.read(Infinity).at(0)?.a.id).toBe(newest);
+    expect(names(list)).toHaveLength(1);
+  });
+
   it('does not judge again what was not found before', () => {
     const list = new List(storeOf(['order 71', 'order 72', 'parcel 7']));
     const judged: string[] = [];
@@ -91,6 +105,36 @@ describe('a search that is typed on', () => {
     list.filter(test('order 71'), true);
     expect(names(list)).toEqual(['order 71']);
     expect(judged).toEqual(['order 72', 'order 71']);
+  });
+
+  it('judges names alone while names alone decide', () => {
+    const store = storeOf(['part 1', 'part 2', 'part 1']);
+    const list = new List(store);
+    const judged: string[] = [];
+    const test = (q: string) => {
+      const found = compile(none, parse(q), new Set());
+      return {
+        passes: (a: Activity) => found?.passes(a) ?? true,
+        byName: (name: string) => judged.push(name) > 0 && found?.byName(name) === true,
+        beyond: (a: Activity) => judged.push('beyond') > 0 && found?.beyond(a) === true,
+      };
+    };
+    list.filter(test('p'));
+    const rows = list.read();
+    expect(rows.length).toBe(3);
+    list.filter(test('pa'), true);
+    expect(list.read()).toBe(rows);
+    expect(judged).toEqual(['part 1', 'part 2', 'part 1', 'part 2']);
+    put(store, 3, 'pa', 4);
+    put(store, 4, 'p', 5);
+    store.settle();
+    expect(names(list)).toEqual(['pa', 'part 1', 'part 2', 'part 1']);
+    list.filter(test('part'), true);
+    expect(names(list)).toEqual(['part 1', 'part 2', 'part 1']);
+    list.freeze();
+    list.filter(test('part 1'), true);
+    expect(list.isFrozen).toBe(false);
+    expect(names(list)).toEqual(['part 1', 'part 1']);
   });
 
   it('shows what a search typed at once would show, whether rows come between or not', () => {

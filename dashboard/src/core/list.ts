@@ -12,6 +12,8 @@ let tests = 0;
 
 // A frame's share of a search: what it does not get to, the next one does.
 const SLICE_MS = 8;
+/** Names that are kept of a search, to be judged alone by the one that is typed on. */
+const NAMES = 10_000;
 /** Rows judged between two looks at the clock. */
 const JUDGED = 128;
 
@@ -27,6 +29,9 @@ export class List {
   private testId = 0;
   /** A test whose misses are misses of the present one too. */
   private wider = -1;
+  /** The names that pass the test, and whether there are more, or it took more than a name to pass. */
+  private readonly names = new Set<Name>();
+  private beyond = false;
   private seen = -1;
   private rows: Rows = ofArray([]);
   /** What passed last, and the room for what will pass: made anew ten times a second, such lists are much garbage. */
@@ -34,6 +39,8 @@ export class List {
   private room: Row[] = [];
   /** Of `hits` how many are valid, the test that they passed, and the store's version then. */
   private found = { n: 0, test: -1, version: -1 };
+  /** Where a search whose slice was too short goes on, and how many it has found, in `room`. */
+  private rest: { from: 'store' | 'hits'; judged: number; n: number; test: number; version: number } | null = null;
   /** How long the present read may judge, in rows and to which moment, and whether that was too short. */
   private slice = { rows: 0, until: 0, over: false };
   private frozen: { list: Row[]; arrival: number } | null = null;
@@ -42,6 +49,14 @@ export class List {
 
   /** A null test passes everything. One that narrows passes nothing that the one before did not. */
   filter(test: Test | null, narrows = false): void {
+    if (narrows && test !== null && !this.beyond && [...this.names].every(({ text }) => test.byName(text))) {
+      // All that has been judged is judged alike.
+      this.test = test;
+      if (this.frozen !== null) this.thaw();
+      return;
+    }
+    this.names.clear();
+    this.beyond = false;
     this.wider = narrows ? this.testId : -1;
     this.test = test;
     this.testId = ++tests;
@@ -61,6 +76,7 @@ export class List {
       row.tried = 0;
       this.seen = -1;
       this.found.version = -1;
+      this.rest = null;
     }
   }
 
@@ -111,23 +127,27 @@ export class List {
 
   /** Of ascending rows those that pass, descending. */
   private pick(order: readonly Row[]): Rows {
-    const { hits, room: list, found } = this;
-    let n = 0;
-    if (found.test === this.wider && found.version === this.seen) {
-      for (let i = 0; i < found.n; i++) {
-        const row = hits[i];
-        if (row !== undefined && this.passes(row)) list[n++] = row;
-      }
-    } else {
-      for (let i = order.length - 1; i >= 0; i--) {
-        const row = order[i];
-        if (row !== undefined && this.passes(row)) list[n++] = row;
-      }
+    const { hits, room: list, found, seen: version, testId: test } = this;
+    const before = this.rest?.test === test && this.rest.version === version ? this.rest : null;
+    const from = before?.from ?? (found.test === this.wider && found.version === version ? 'hits' : 'store');
+    const total = from === 'hits' ? found.n : order.length;
+    let n = before?.n ?? 0;
+    let judged = before?.judged ?? 0;
+    for (; judged < total; judged++) {
+      const row = from === 'hits' ? hits[judged] : order[total - 1 - judged];
+      if (row === undefined) continue;
+      if (this.passes(row)) list[n++] = row;
+      else if (this.slice.over) break;
     }
+    if (this.slice.over) {
+      this.rest = { from, judged, n, test, version };
+      return ofArray(list, n);
+    }
+    this.rest = null;
     if (n < list.length / 2) list.length = n;
     this.room = hits;
     this.hits = list;
-    this.found = { n, test: this.slice.over ? -2 : this.testId, version: this.seen };
+    this.found = { n, test, version };
     return ofArray(list, n);
   }
 
@@ -141,6 +161,7 @@ export class List {
       } else {
         if (this.late()) return false;
         row.hit = this.test.beyond(row.a);
+        this.beyond ||= row.hit;
       }
       row.tried = this.testId;
     }
@@ -160,6 +181,8 @@ export class List {
     if (name.tried !== this.testId) {
       name.hit = this.test?.byName(name.text) === true;
       name.tried = this.testId;
+      if (name.hit) this.names.add(name);
+      this.beyond ||= this.names.size > NAMES;
     }
     return name.hit;
   }

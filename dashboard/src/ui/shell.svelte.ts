@@ -164,6 +164,7 @@ class Shell {
   // ── saved views ──
 
   save(name: string): boolean {
+    app.writeAddress();
     return this.done(this.saved.add(name, location.search));
   }
 
