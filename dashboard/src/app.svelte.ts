@@ -47,9 +47,9 @@ import { one, t } from './text';
 export const f = format(undefined, t.units);
 
 // Lists repaint at 10 Hz: nobody reads faster, and it costs a third of painting each frame.
-const REPAINT_MS = 85;
+const REPAINT_MS = 92; // and up to a frame more
 // What stands beside them, and few read at once, at 4 Hz.
-const SLOW_MS = 230;
+const SLOW_MS = 250;
 const STATS_MS = 1_000;
 const SEARCH_MS = 250;
 /** How long the reader has stopped typing when the address is written. */
@@ -206,7 +206,7 @@ class Monitor {
   private received = 0;
   private readonly watch = new Watch(BEHIND_MS);
   private seconds = 0;
-  private slowed = 0;
+  private slowAt = 0; // when it goes on
   private grouping = { at: 0, store: this.live, version: -1, test: null as Test | null };
   private arrivals: { at: number; n: number }[] = [];
   private aged = 0;
@@ -715,8 +715,8 @@ class Monitor {
       this.rate = this.link.phase === 'live' ? this.events.perSecond() : null;
     }
     this.beat++;
-    if (moment !== null || at - this.slowed >= SLOW_MS) {
-      this.slowed = at;
+    if (moment !== null || at >= this.slowAt) {
+      this.slowAt = Math.max(at, this.slowAt + SLOW_MS);
       this.slow = { now: this.now };
     }
   };

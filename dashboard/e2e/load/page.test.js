@@ -20,7 +20,7 @@ const CPU_A_TASK = 50;
 const HEAP_MB = 60;
 // What must hold of CPU on a machine of two cores that does little else: no more than so many times the budget. The
 // heap does not depend on what else the machine does.
-const SLACK = 2.5;
+const SLACK = 1.6;
 
 const CHANGE_MS = 250;
 const NODES = 12_000;
