@@ -434,7 +434,12 @@ type decoder struct {
 	// arena, when there is one, holds the attributes; whoever decodes takes it
 	// back when done with them.
 	arena *[]activity.Attr
+	depth int // of the value that is being read
 }
+
+// maxDepth bounds the values within values of a record. What comes in is nested
+// less; a file that someone changed must not take all of the stack.
+const maxDepth = 1000
 
 // next reads the next event into e, whose slices it makes anew. It returns
 // false at the record's end.
@@ -623,15 +628,26 @@ func (d *decoder) value() activity.Value {
 		}
 		return activity.FloatValue(f)
 	case activity.KindSlice:
+		d.enter()
 		vs := make([]activity.Value, d.count())
 		for i := range vs {
 			vs[i] = d.value()
 		}
+		d.depth--
 		return activity.SliceValue(vs)
 	case activity.KindMap:
-		return activity.MapValue(d.attrs())
+		d.enter()
+		attrs := d.attrs()
+		d.depth--
+		return activity.MapValue(attrs)
 	}
 	return activity.Value{}
+}
+
+func (d *decoder) enter() {
+	if d.depth++; d.depth > maxDepth {
+		panic("index: record holds values nested too deep")
+	}
 }
 
 func (d *decoder) byte() byte {

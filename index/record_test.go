@@ -231,6 +231,24 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
+// A record that someone made may nest its values deeper than the stack has room.
+func TestRecordDepth(t *testing.T) {
+	for _, tt := range []struct {
+		depth int
+		ok    bool
+	}{{maxDepth, true}, {maxDepth + 1, false}, {10_000_000, false}} {
+		d := decoder{rec: strings.Repeat(string([]byte{byte(activity.KindSlice), 1}), tt.depth) + string([]byte{byte(activity.KindBool), 1})}
+		got := func() (ok bool) {
+			defer func() { ok = recover() == nil }()
+			d.value()
+			return true
+		}()
+		if got != tt.ok || got && d.depth != 0 {
+			t.Errorf("%d values within one another are read: %v", tt.depth, got)
+		}
+	}
+}
+
 func TestShorten(t *testing.T) {
 	x := New(Config{})
 	i := id(1, 1)
