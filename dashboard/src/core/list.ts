@@ -40,7 +40,8 @@ export class List {
   /** Of `hits` how many are valid, the test that they passed, and the store's version then. */
   private found = { n: 0, test: -1, version: -1 };
   /** Where a search whose slice was too short goes on, and how many it has found, in `room`. */
-  private rest: { from: 'store' | 'hits'; judged: number; n: number; test: number; version: number } | null = null;
+  private rest: { from: 'store' | 'hits'; judged: number; n: number; test: number; version: number } | null =
+    null;
   /** How long the present read may judge, in rows and to which moment, and whether that was too short. */
   private slice = { rows: 0, until: 0, over: false };
   private frozen: { list: Row[]; arrival: number } | null = null;
