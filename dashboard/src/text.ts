@@ -1,4 +1,4 @@
-// Every word that the page says.
+// Every word that the page says; those of what is loaded later stand in text.shell.ts, text.time.ts and text.work.ts.
 import type { State } from './core/wire';
 import type { Tab, Theme, View, VIEWS } from './core/url';
 
@@ -185,13 +185,8 @@ export const t = {
     open: 'Being decided',
     confidence: (percent: string) => `confidence ${percent}`,
     noReasoning: 'No reasoning recorded.',
-    alternatives: 'Weighed',
     outcome: 'Outcome',
     chose: 'chose',
-    worked: 'Worked',
-    then: 'then',
-    notYet: 'Nothing followed yet.',
-    nothing: 'Nothing of its trace followed.',
   },
 
   completions: {
@@ -205,8 +200,6 @@ export const t = {
   },
 
   failures: {
-    service: 'Service',
-    stack: 'Stack',
     title: 'Failures',
     sub: 'grouped by error',
     list: 'Failures grouped by error, latest first',
@@ -215,13 +208,6 @@ export const t = {
     times: (n: string) => `×${n}`,
     timesLong: (n: string, one: boolean) => (one ? `${n} time` : `${n} times`),
     noMessage: 'No error message recorded.',
-    noStack: 'No stack recorded.',
-    detail: 'The chosen group of failures',
-    seen: 'In this page',
-    firstSeen: 'First seen',
-    lastSeen: 'Last seen',
-    trendTitle: 'Trend, from the first failure in this page to the last of any group',
-    latest: 'Latest',
     others: (n: string) => `and ${n} more`,
     first: (when: string) => `first ${when} ago`,
     partly: (latest: string, total: string) => `latest ${latest} of ${total}, by error`,
@@ -316,45 +302,9 @@ export const t = {
   },
 
   time: {
-    label: 'Time travel',
-    moment: 'Moment shown',
-    live: 'live',
-    spokenLive: (clock: string) => `${clock}, live`,
-    spoken: (clock: string, ago: string) => `${clock}, ${ago} ago`,
     viewing: (clock: string) => `Viewing ${clock}`,
     toLive: 'Return to live (L)',
-    toLiveShort: 'to live',
-    announce: (clock: string) => `Viewing ${clock}.`,
-    play: 'Play from here (Space)',
-    pause: 'Pause (Space)',
-    previous: 'Previous change (,)',
-    next: 'Next change (.)',
-    speed: (n: string) => `Replay speed ${n}. Change with [ and ]`,
-    times: (n: number) => `${n}×`,
-    now: 'now',
-    span: 'Time shown',
-    spans: { '15m': '15 min', '1h': '1 h', all: 'All held' },
-    flag: (what: string, name: string, clock: string, n: number) =>
-      n > 1 ? `${what} at ${clock}: ${name}, and ${n - 1} more` : `${what} at ${clock}: ${name}`,
-    asking: 'Asking the server for this moment…',
-    partly: (shown: string, total: string) => `${shown} of ${total} around this moment are loaded`,
-    problem: 'The server did not answer for this moment. What this page has seen of it is shown.',
-    dropped: (clock: string) => `Descriptions until ${clock} are no longer held; states are`,
     notYet: (clock: string) => `At ${clock} this activity had not begun.`,
-  },
-
-  hierarchy: {
-    title: 'Hierarchy',
-    roots: (n: string, one: boolean) => `${n} ${one ? 'root' : 'roots'}, newest first`,
-    newest: (n: string) => `the newest ${n} roots; older ones come when you scroll`,
-    found: (n: string) => `${n} match, with all above them`,
-    grid: 'Activities of all traces, by parent',
-    belowTitle: 'Below',
-    began: 'Began',
-    below: (n: string, state: string) => `${n} ${state.toLowerCase()} below`,
-    children: (n: string, one: boolean) => (one ? `${n} child` : `${n} children`),
-    unloaded: (n: string) => `${n} not loaded`,
-    noMatch: 'Nothing that is loaded here matches.',
   },
 
   agents: {
@@ -367,30 +317,6 @@ export const t = {
     quiet: 'No agent, thread or service did anything in the last two minutes.',
     silent: 'silent',
     idle: 'idle',
-    sub: (working: string, all: string) => `${working} of ${all} at work`,
-    groupLabel: 'Lanes',
-    agents: 'Agents',
-    threadsTab: 'Threads',
-    spanLabel: 'Time shown',
-    agent: 'Agent',
-    thread: 'Thread',
-    now: 'Now',
-    nowMark: 'now',
-    list: 'Agents, what each does now and did lately',
-    threadList: 'Logical threads, the newest first',
-    kinds: { agent: 'agent', thread: 'thread', service: 'service' },
-    empty: 'No agent, thread or service has been seen yet.',
-    noThreads: 'No activity with a thread id or a thread name has been seen yet.',
-    noMatch: 'No lane has an activity that matches.',
-    usual: (d: string) => `usual ${d}`,
-    over: (n: string, d: string) => `${n} times the usual ${d}`,
-    inner: (name: string) => `› ${name}`,
-    waiting: (n: string) => `idle, ${n} planned`,
-    idleFor: (d: string) => `idle for ${d}`,
-    seen: (n: string) => `${n} seen`,
-    feed: (name: string) => `Show the feed of ${name}`,
-    image: (name: string, working: string, failed: string) =>
-      `What ${name} did lately; ${working} at work now, ${failed} failed`,
   },
 
   theme: {
