@@ -117,7 +117,7 @@ func (f *folder) fold(b *batch) {
 			f.end(o)
 		case opAbandoned:
 			if s := f.find(o.id); s != nil {
-				s.leaked, s.pc = true, uintptr(o.sum)
+				s.leaked, s.pc = true, o.pc
 				f.leak(s)
 			}
 		case opReleased:
@@ -307,14 +307,16 @@ func (f *folder) end(o *op) {
 	}
 	f.open.Delete(o.id)
 	f.last.span = nil
-	span, code := s.span, codes.Code(o.status)
-	e := f.event(o.id, s, activity.EventCompleted, o.at)
+	span := s.span
+	status := span.Status()
+	code := status.Code
+	e := f.event(o.id, s, activity.EventCompleted, activity.TimeOf(span.EndTime()))
 	e.EndTime = e.At
 	from := len(f.attrs)
 	s.learn(s.held.attrs)
 	f.convert(s.held.attrs, nil) // though the SDK may have dropped them
-	if o.sum != s.sum {
-		f.news(s, span.Attributes())
+	if attrs := span.Attributes(); fingerprints(attrs) != s.sum {
+		f.news(s, attrs)
 	}
 	e.Attrs = f.attrs[from:len(f.attrs):len(f.attrs)]
 	switch {
@@ -323,15 +325,12 @@ func (f *folder) end(o *op) {
 	case code == codes.Error:
 		e.Kind = activity.EventFailed
 	}
-	if o.text != s.name {
-		e.Name = o.text
+	if name := span.Name(); name != s.name {
+		e.Name = name
 	}
 	e.Links, e.SpanEvents = s.held.links, s.held.events
-	text := ""
-	if o.look || s.links > 0 || s.events > 0 {
-		text = span.Status().Description
-		f.rest(s, span, e)
-	}
+	text := status.Description
+	f.rest(s, span, e)
 	if s.ending || code != s.status || text != s.text {
 		e.Status, e.StatusMessage = statusOf(code), text
 	}

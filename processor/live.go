@@ -280,5 +280,5 @@ func released(a abandonment) {
 
 // abandoned runs when a live span is collected, ended or not: the owner knows.
 func abandoned(a abandonment) {
-	a.p.hand(&op{kind: opAbandoned, id: a.id, sum: uint64(a.pc)}, nil, nil, nil)
+	a.p.hand(&op{kind: opAbandoned, id: a.id, pc: a.pc}, nil, nil, nil)
 }

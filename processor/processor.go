@@ -121,20 +121,20 @@ const (
 // one of them moves from the caller's to the owner's.
 type op struct {
 	id     activity.ID
-	at     activity.Time
-	text   string // name, or the status' description
-	sum    uint64 // of the attributes' fingerprints, of an end; else a program counter
-	nattrs int32  // how many of batch.attrs are this op's
+	at     activity.Time // of all but an end
+	text   string        // name, or the status' description
+	pc     uintptr       // of who started the span, when that is abandoned
+	nattrs int32         // how many of batch.attrs are this op's
 	kind   opKind
 	status uint8 // codes.Code
-	// look says that the span of a start or an end holds what is seldom there,
-	// and not here: links, span events, a trace state, a status' description,
-	// counts of what was dropped.
+	// look says that the span of a start holds what is seldom there, and not
+	// here: links, a trace state.
 	look bool
 }
 
 // start is what only a start carries. It is read from the span where it starts:
-// later, on another processor, that takes ten times as long.
+// later, on another processor, that takes ten times as long, and has the span's
+// own goroutine wait when it writes to it next.
 type start struct {
 	span     sdktrace.ReadWriteSpan // the SDK's own
 	attrs    []attribute.KeyValue   // nobody writes them
@@ -249,18 +249,11 @@ func (p *Processor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
 	p.hand(&o, inherited, &st, nil)
 }
 
-// OnEnd implements sdktrace.SpanProcessor.
+// OnEnd implements sdktrace.SpanProcessor. What the end tells the owner reads from
+// the span that started: nobody writes to it any more, and the span's goroutine need
+// not wait for that.
 func (p *Processor) OnEnd(s sdktrace.ReadOnlySpan) {
-	// Read here: this goroutine's cache has it all. What is seldom there the owner
-	// reads from the span that started, which changes no more.
-	status := s.Status()
-	o := op{
-		kind: opEnd, id: idOf(s.SpanContext()), at: activity.TimeOf(s.EndTime()),
-		text: s.Name(), status: uint8(status.Code), sum: fingerprints(s.Attributes()),
-	}
-	o.look = status.Description != "" || len(s.Links()) > 0 || len(s.Events()) > 0 ||
-		s.DroppedAttributes() > 0 || s.DroppedLinks() > 0 || s.DroppedEvents() > 0
-	p.hand(&o, nil, nil, nil)
+	p.hand(&op{kind: opEnd, id: idOf(s.SpanContext())}, nil, nil, nil)
 }
 
 // hand hands an operation over. It copies attrs, and keeps those of a start.
