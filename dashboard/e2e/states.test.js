@@ -85,7 +85,7 @@ test('a search that is not valid shows nothing as if it matched', async (t) => {
   await isLive(page);
   await page.getByText('“nope” is not a type.').waitFor();
   await page.getByText('the search is not valid').waitFor();
-  await page.getByText('Nothing in this page matches').waitFor();
+  await page.getByText('Nothing is found until the search is put right.').waitFor();
   assert.equal(await page.locator('main [data-row]').count(), 0);
 
   const box = page.locator('[data-search]');

@@ -626,6 +626,13 @@ class Monitor {
     return this.route.q.trim() !== '';
   }
 
+  /** What an empty list says: that there is none, or none that passes what filters it. */
+  emptiness(none: string, noMatch: string, filtered = this.searching, loading = this.loading): string {
+    if (loading) return t.loading;
+    if (!filtered) return none;
+    return this.invalid ? t.search.unknown : noMatch;
+  }
+
   private async countMatching(): Promise<void> {
     const { query } = this;
     const params = parameters(NO_STATES, query);

@@ -73,6 +73,7 @@ export const t = {
     found: (held: string, total: string) => `${held} here, ${total} on the server`,
     shown: (held: string) => `${held} match`,
     invalid: 'the search is not valid',
+    unknown: 'Nothing is found until the search is put right.',
   },
 
   live: {
