@@ -214,11 +214,12 @@ func TestHurry(t *testing.T) {
 		p := processor.New(ix, processor.Config{Latency: time.Second})
 		tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(p))
 		_, s := processor.Live(tp, p).Tracer("x").Start(t.Context(), "x")
-		for n := range 514 { // with the start, two batches and three changes
+		for n := range 514 { // with the start, eight batches and three changes
 			s.SetAttributes(attribute.Int("n", n))
 		}
 		synctest.Wait()
-		if n := ix.n.Load(); n != 512 {
+		// The goroutine folds beside the loop, and is hurried again for four.
+		if n := ix.n.Load(); n%64 != 0 || n > 512 || n <= 512-4*64 {
 			t.Errorf("%d events at once", n)
 		}
 		<-time.After(1001 * time.Millisecond)
