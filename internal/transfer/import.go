@@ -210,6 +210,10 @@ func (im *importer) logs(b []byte) error {
 					return false
 				}
 				id := activity.ID{Trace: activity.TraceID(r.TraceID()), Span: activity.SpanID(r.SpanID())}
+				if id.IsZero() {
+					failed = errors.New("a record " + historyName + " has no trace id or no span id")
+					return false
+				}
 				var w wireEvent
 				if err := json.Unmarshal([]byte(r.Body().Str()), &w); err != nil {
 					failed = fmt.Errorf("the body of a record %s: %w", historyName, jsonError(err))

@@ -391,6 +391,7 @@ func TestImportErrors(t *testing.T) {
 		{"deep", good + with(`"attributes":[{"key":"a","value":`+nested(41)+`}]`), "line 2: event 1: an attribute is nested deeper than 40 levels"},
 		{"deep resource", good + with(`"resource":{"attributes":[{"key":"a","value":`+nested(41)+`}]}`), "line 2: event 1: resource: an attribute"},
 		{"OTLP", good + `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00000000000000000000000000000001","spanId":"0000000000000000","startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}`, "line 2: 1 span rejected: the span id is zero"},
+		{"a record of nothing", good + `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"eventName":"midspan.event","traceId":"00000000000000000000000000000001","body":{"stringValue":"{\"event\":\"lost\",\"at\":\"1\"}"}}]}]}]}`, "line 2: a record midspan.event has no trace id or no span id"},
 		{"other logs", good + `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"eventName":"x"}]}]}]}`, "line 2: 1 log record rejected: it tells nothing of an activity"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
