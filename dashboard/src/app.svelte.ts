@@ -355,8 +355,12 @@ class Monitor {
     this.go({ states: new Set(STATES.filter(chosen)) }, 'replace');
   }
 
-  /** Searches; while the reader types on, the address waits: to write it costs a browser more than the search. */
   search(q: string): void {
+    this.go({ q }, 'replace');
+  }
+
+  /** Searches, too, while the reader types on. The address waits: to write it costs a browser more than the search. */
+  type(q: string): void {
     this.apply({ ...this.route, q });
     this.forgetAddress();
     this.addressTimer = setTimeout(() => this.writeAddress(), ADDRESS_MS);
