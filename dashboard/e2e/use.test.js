@@ -88,7 +88,7 @@ test('the keyboard alone reaches everything', async (t) => {
   await keyboard.press('/');
   await keyboard.type('h');
   assert.equal(await page.locator('[data-search]').inputValue(), 'h', 'h is typed, not a command');
-  assert.equal(search(page), '?q=h');
+  await page.waitForFunction(() => location.search === '?q=h');
   await keyboard.press('Escape');
   assert.equal(search(page), '');
   await keyboard.press('Escape');
