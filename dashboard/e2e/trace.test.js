@@ -125,7 +125,9 @@ test('the address holds the trace, its tab and its activity', async (t) => {
 
   await page.goto(monitor(base, '?view=completions'));
   await live(page);
-  await page.locator('main [data-row]').first().click();
+  const first = page.locator('main [data-row]').first();
+  await first.hover(); // the list stands still
+  await first.click();
   await page.locator('aside [data-trace]').click();
   await page.locator('[role="treegrid"] [aria-selected="true"]').waitFor();
   assert.match(search(page), /^\?view=trace&trace=[0-9a-f]{32}&sel=/);

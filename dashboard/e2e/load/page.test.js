@@ -18,9 +18,20 @@ const CPU_A_KEY = 30;
 const CPU_A_SEEK = 150;
 const CPU_A_TASK = 50;
 const HEAP_MB = 60;
-// What must hold of CPU on a machine of two cores that does little else: no more than so many times the budget. The
-// heap does not depend on what else the machine does.
-const SLACK = 1.6;
+// What must hold of CPU: no more than so many times the budget. The heap does not depend on the machine.
+const SLACK = 1.3;
+// CPU is told as that of the machine the budgets were measured on, which does `work` in so many milliseconds: these
+// machines differ, and change from one minute to the next, by half.
+const REFERENCE_MS = 20;
+const work = () => {
+  const rows = Array.from({ length: 20_000 }, (_, n) => ({
+    id: `row ${(n * 7_919) % 20_000}`,
+    text: 'Take the part, change it, put it back',
+  }));
+  const read = JSON.parse(JSON.stringify(rows));
+  read.sort((a, b) => (a.id < b.id ? -1 : 1));
+  return new Map(read.map((row) => [row.id, row])).size;
+};
 
 const CHANGE_MS = 250;
 const NODES = 12_000;
@@ -71,6 +82,26 @@ class Meter {
   }
 }
 
+/** A page that does nothing else, which tells how slow the machine is. */
+class Gauge {
+  static async of(context) {
+    const gauge = new Gauge();
+    gauge.page = await context.newPage();
+    gauge.meter = await Meter.of(gauge.page);
+    return gauge;
+  }
+
+  /** How many times as long as the reference machine this one takes now: 1 to 2, beyond which nothing is told. */
+  async slowness() {
+    let took = Infinity;
+    for (let i = 0; i < 9; i++) {
+      const cpu = await this.meter.cpu(async () => assert.equal(await this.page.evaluate(work), 20_000));
+      took = Math.min(took, cpu);
+    }
+    return Math.min(2, Math.max(1, took / REFERENCE_MS));
+  }
+}
+
 /** How long the main thread's longest task of some seconds is at work, in milliseconds of CPU. */
 async function longest(page, ms) {
   await browser.startTracing(page, { categories: ['__metadata', 'toplevel'] });
@@ -86,10 +117,16 @@ async function longest(page, ms) {
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** The least of three measurements, or the first within the budget: what else the machine does only adds. */
-async function least(budget, measure) {
+/**
+ * The least of three measurements, or the first within the budget: what else the machine does only adds. Those of
+ * CPU are divided by how slow the machine is right then.
+ */
+async function least(budget, measure, gauge) {
   let found = Infinity;
-  for (let i = 0; i < 3 && found > budget; i++) found = Math.min(found, await measure());
+  for (let i = 0; i < 3 && found > budget; i++) {
+    const got = await measure();
+    found = Math.min(found, gauge === undefined ? got : got / (await gauge.slowness()));
+  }
   return found;
 }
 
@@ -142,6 +179,9 @@ test(`${ROWS} rows at ${RATE} events a second`, { timeout: 900_000 + MINUTES * 6
   await page.goto(monitor(base, '?view=feed'));
   await live(page);
   const meter = await Meter.of(page);
+  const gauge = await Gauge.of(context);
+  await page.bringToFront();
+  t.diagnostic(`the machine is ${(await gauge.slowness()).toFixed(2)} times as slow as the reference`);
   const failed = [];
   const hold = (what, got, budget, slack = SLACK) => {
     t.diagnostic(`${what}: ${got.toFixed(1)}, the budget is ${budget}`);
@@ -165,16 +205,20 @@ test(`${ROWS} rows at ${RATE} events a second`, { timeout: 900_000 + MINUTES * 6
     await page.locator(`[data-view="${view}"] main [data-row]`).first().waitFor();
     await pause(3_000);
     await page.evaluate(() => (globalThis.longTasks.length = 0));
-    const used = await least(CPU_A_SECOND, async () => {
-      const from = await seen();
-      const cpu = await meter.cpu(() => pause(10_000));
-      // A machine that is too busy to make so many events pays for fewer.
-      return (cpu * RATE) / Math.max(RATE / 5, (await seen()) - from);
-    });
+    const used = await least(
+      CPU_A_SECOND,
+      async () => {
+        const from = await seen();
+        const cpu = await meter.cpu(() => pause(10_000));
+        // A machine that is too busy to make so many events pays for fewer.
+        return (cpu * RATE) / Math.max(RATE / 5, (await seen()) - from);
+      },
+      gauge,
+    );
     hold(`${view}: main thread, ms for ${RATE} events`, used, CPU_A_SECOND);
     const long = await page.evaluate(() => globalThis.longTasks);
     t.diagnostic(`${view}: ${long.length} tasks longer than 50 ms by the clock`);
-    const task = await least(CPU_A_TASK, () => longest(page, 10_000));
+    const task = await least(CPU_A_TASK, () => longest(page, 10_000), gauge);
     hold(`${view}: the longest task of 10 s, ms`, task, CPU_A_TASK);
   }
 
@@ -200,31 +244,38 @@ test(`${ROWS} rows at ${RATE} events a second`, { timeout: 900_000 + MINUTES * 6
   const shown = await rows(page);
   assert.ok(shown > ROWS * 0.9, `the page shows ${shown} rows`);
   const word = 'part 771';
-  const key = await least(CPU_A_KEY, async () => {
-    await page.locator('[data-search]').fill('');
-    await pause(500);
-    const idle = await meter.cpu(() => pause(300));
-    await page.locator('[data-search]').focus();
-    const typed = await meter.cpu(async () => {
-      for (const c of word) {
-        await page.keyboard.press(c === ' ' ? 'Space' : c);
-        await pause(300);
-      }
-    });
-    return typed / word.length - idle;
-  });
+  const key = await least(
+    CPU_A_KEY,
+    async () => {
+      await page.locator('[data-search]').fill('');
+      await pause(500);
+      const idle = await meter.cpu(() => pause(300));
+      await page.locator('[data-search]').focus();
+      const typed = await meter.cpu(async () => {
+        for (const c of word) {
+          await page.keyboard.press(c === ' ' ? 'Space' : c);
+          await pause(300);
+        }
+      });
+      return typed / word.length - idle;
+    },
+    gauge,
+  );
   assert.ok((await rows(page)) < shown / 2, 'the search shows what it finds alone');
   hold('a key in the search, ms', key, CPU_A_KEY);
 
   await page.locator('[data-search]').fill('');
   await page.locator('[data-search]').blur();
   await pause(1_000);
-  const seek = await least(CPU_A_SEEK, () =>
-    meter.cpu(async () => {
-      await page.keyboard.press('ArrowLeft');
-      await page.locator('.dock[data-past="true"]').waitFor();
-      await pause(250);
-    }),
+  const seek = await least(
+    CPU_A_SEEK,
+    () =>
+      meter.cpu(async () => {
+        await page.keyboard.press('ArrowLeft');
+        await page.locator('.dock[data-past="true"]').waitFor();
+        await pause(250);
+      }),
+    gauge,
   );
   hold('a seek, ms', seek, CPU_A_SEEK);
 
