@@ -32,8 +32,8 @@ type API struct {
 	metrics  *metrics
 	router   *mux.Router
 	exports  chan struct{} // holds a value for each heavy request under way
-	patience time.Duration // countPatience, but in tests
 	replays  chan struct{} // and for each replay
+	patience time.Duration // countPatience, but in tests
 	refused  atomic.Int64
 	hits     struct{ streams, replays, exports atomic.Int64 } // of limits
 
@@ -59,8 +59,8 @@ func New(cfg Config) (*API, error) {
 		door:     newDoor(cfg),
 		sessions: newSessions(cfg),
 		exports:  make(chan struct{}, cfg.MaxExports),
-		patience: countPatience,
 		replays:  make(chan struct{}, cfg.MaxReplays),
+		patience: countPatience,
 		closing:  make(chan struct{}),
 		wires:    make(map[wire]struct{}),
 	}

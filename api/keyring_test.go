@@ -32,7 +32,7 @@ func TestScope(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "write", "read,", "Read"} {
-		if s, err := ParseScope(text); err == nil || !errors.Is(err, errNoScope) {
+		if s, err := ParseScope(text); !errors.Is(err, errNoScope) {
 			t.Errorf("%q: %v", text, s)
 		}
 	}

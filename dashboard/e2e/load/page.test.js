@@ -23,6 +23,8 @@ const SLACK = 1.3;
 // CPU is told as that of the machine the budgets were measured on, which does `work` in so many milliseconds: these
 // machines differ, and change from one minute to the next, by half.
 const REFERENCE_MS = 20;
+// However slow the machine is, less than 2.5 times the budget passes.
+const SLOWEST = 1.9;
 const work = () => {
   const rows = Array.from({ length: 20_000 }, (_, n) => ({
     id: `row ${(n * 7_919) % 20_000}`,
@@ -91,14 +93,14 @@ class Gauge {
     return gauge;
   }
 
-  /** How many times as long as the reference machine this one takes now: 1 to 2, beyond which nothing is told. */
+  /** How many times as long as the reference machine this one takes now, up to SLOWEST. */
   async slowness() {
     let took = Infinity;
     for (let i = 0; i < 9; i++) {
       const cpu = await this.meter.cpu(async () => assert.equal(await this.page.evaluate(work), 20_000));
       took = Math.min(took, cpu);
     }
-    return Math.min(2, Math.max(1, took / REFERENCE_MS));
+    return Math.min(SLOWEST, Math.max(1, took / REFERENCE_MS));
   }
 }
 
