@@ -29,9 +29,19 @@ function runs() {
     canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
   };
-  const covered = (place, element) => {
-    const top = document.elementFromPoint(place.x + place.w / 2, place.y + place.h / 2);
+  const hidden = (x, y, element) => {
+    const top = document.elementFromPoint(x, y);
     return top !== null && !element.contains(top) && !top.contains(element);
+  };
+  /** What is in sight of a place that something else may cover from a side, or null. */
+  const uncovered = (place, element) => {
+    let { x, y, w, h } = place;
+    if (hidden(x + w / 2, y + h / 2, element)) return null;
+    for (; hidden(x + 0.5, y + h / 2, element); w--) x++;
+    while (hidden(x + w - 0.5, y + h / 2, element)) w--;
+    for (; hidden(x + w / 2, y + 0.5, element); h--) y++;
+    while (hidden(x + w / 2, y + h - 0.5, element)) h--;
+    return { x, y, w, h };
   };
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
@@ -41,14 +51,16 @@ function runs() {
     const range = document.createRange();
     range.selectNodeContents(node);
     for (const rect of range.getClientRects()) {
-      const place = inside(rect, element);
-      if (place === null || covered(place, element)) continue;
+      const clipped = inside(rect, element);
+      const place = clipped && uncovered(clipped, element);
+      if (place === null) continue;
       out.push({ text: text.slice(0, 40), color: rgb(getComputedStyle(element).color), ...place });
     }
   }
   for (const input of document.querySelectorAll('input[placeholder]')) {
-    const place = inside(input.getBoundingClientRect(), input);
-    if (place === null || input.value !== '' || covered(place, input)) continue;
+    const clipped = inside(input.getBoundingClientRect(), input);
+    const place = clipped && uncovered(clipped, input);
+    if (place === null || input.value !== '') continue;
     out.push({
       text: input.placeholder,
       color: rgb(getComputedStyle(input, '::placeholder').color),
