@@ -2,19 +2,7 @@
 import { get, signIn } from './core/client';
 import { Clock, Rate } from './core/clock';
 import { Connection, type Link, type Socket } from './core/connection';
-import {
-  ages,
-  compile,
-  isInvalid,
-  narrows,
-  NOTHING,
-  parameters,
-  parse,
-  says,
-  type Problem,
-  type Query,
-  type Test,
-} from './core/filters';
+import type { Test } from './core/filters';
 import { group, type Group } from './core/failures';
 import { format } from './core/format';
 import type { Sample } from './core/chart';
@@ -40,8 +28,10 @@ import {
   type Frame,
   type Gap,
   type Hello,
+  type Page,
   type State,
 } from './core/wire';
+import { Search, type Searcher } from './search.svelte';
 import { one, t } from './text';
 
 export const f = format(undefined, t.units);
@@ -51,10 +41,8 @@ const REPAINT_MS = 92; // and up to a frame more
 // What stands beside them, and few read at once, at 4 Hz.
 const SLOW_MS = 250;
 const STATS_MS = 1_000;
-const SEARCH_MS = 250;
 /** How long the reader has stopped typing when the address is written. */
 const ADDRESS_MS = 400;
-const SEARCH_AGAIN_MS = 5_000;
 const AGE_MS = 1_000;
 const GROUP_MS = 1_000;
 const BEHIND_MS = 6_000;
@@ -63,8 +51,6 @@ const ROOTS = 200;
 const ANNOUNCE_MS = 10_000;
 /** Events kept while the reader holds the lists; beyond it they are asked for again when released. */
 const HELD_MAX = 20_000;
-
-const NO_STATES: ReadonlySet<State> = new Set();
 
 /** What `midspan serve` calls itself. */
 const BRIDGE = 'midspan';
@@ -87,11 +73,6 @@ function remember(key: string, value: string | null): void {
   } catch {
     // Without storage the choice lasts as long as the page.
   }
-}
-
-export interface Match {
-  total: number;
-  exact: boolean;
 }
 
 /** A moment of the past, in the place of now. */
@@ -123,11 +104,9 @@ export interface Travel {
 
 type Shell = typeof import('./ui/shell');
 
-class Monitor {
+class Monitor implements Searcher {
   link = $state.raw<Link>({ phase: 'connecting' });
   statsFailed = $state(false);
-  /** The statistics of what matches the search, whatever its state. */
-  private matched = $state.raw<Stats | null>(null);
   route = $state.raw<Route>(read(location.search));
   private readonly links = $derived(linker(this.route));
   /** Grows at each repaint of the lists. */
@@ -150,12 +129,6 @@ class Monitor {
   rootsFailed = $state(false);
   /** Grows when the page was filled anew: at the start, after a gap, with another log. */
   loads = $state(0);
-  /** What the server says matches the search. */
-  match = $state.raw<Match | null>(null);
-  /** What is wrong with the search, as the page sees it, and as the server says. */
-  problems = $state.raw<Problem[]>([]);
-  refused = $state<string | null>(null);
-  private faulty = $state(false);
   groups = $state.raw<Group[]>([]);
   /** Failures in `groups`. */
   grouped = $state(0);
@@ -175,6 +148,7 @@ class Monitor {
   /** The time for ages and growing durations; it stands still while held. */
   now = $state(Date.now());
 
+  readonly search = new Search(this);
   /** What the page holds of now. */
   readonly live = new Store();
   private readonly liveFeed = new List(this.live);
@@ -194,13 +168,6 @@ class Monitor {
   private readonly clock = new Clock(() => performance.now());
   private readonly events = new Rate();
   private readonly connection: Connection;
-  /** The last that was valid. */
-  private query: Query = parse('');
-  /** There was none. */
-  private blank = true;
-  private test: Test | null = null;
-  private wordsTest: Test | null = null;
-  private found = new Set<string>();
   private queue: Change[] = [];
   private queueLost = false;
   private received = 0;
@@ -210,11 +177,8 @@ class Monitor {
   private grouping = { at: 0, store: this.live, version: -1, test: null as Test | null };
   private arrivals: { at: number; n: number }[] = [];
   private aged = 0;
-  private searchTimer: ReturnType<typeof setTimeout> | null = null;
   private addressTimer: ReturnType<typeof setTimeout> | null = null;
   private noticeTimer: ReturnType<typeof setTimeout> | null = null;
-  private asked = 0;
-  private counting = false;
   private saidAt = -Infinity;
   private gapEvents = 0;
   private wasLive = false;
@@ -247,7 +211,7 @@ class Monitor {
       },
     );
     this.theme = this.route.theme ?? THEMES.find((theme) => theme === recall(THEME_KEY)) ?? 'system';
-    this.refilter();
+    this.search.set();
   }
 
   start(): void {
@@ -308,7 +272,7 @@ class Monitor {
   /** A feed of a store, with the filter of the page. */
   feedOf(store: Store): List {
     const feed = new List(store);
-    feed.filter(this.test);
+    feed.filter(this.search.test);
     if (this.feed.isFrozen) feed.freeze();
     return feed;
   }
@@ -355,7 +319,7 @@ class Monitor {
     this.go({ states: new Set(STATES.filter(chosen)) }, 'replace');
   }
 
-  search(q: string): void {
+  searchFor(q: string): void {
     this.go({ q }, 'replace');
   }
 
@@ -377,78 +341,35 @@ class Monitor {
     if (before.at !== route.at || before.speed !== route.speed || before.from !== route.from)
       this.time?.routed();
     const sameStates = [...before.states].join() === [...route.states].join();
-    if (before.q !== route.q || !sameStates) this.refilter(sameStates);
+    if (before.q !== route.q || !sameStates) this.search.set(sameStates);
   }
 
-  private refilter(sameStates = false): void {
-    const { query: before, blank } = this;
-    const query = parse(this.route.q);
-    this.problems = query.problems;
-    this.faulty = isInvalid(query);
-    this.blank &&= this.faulty;
-    if (!this.faulty) this.query = query;
-    if (sameStates && blank === this.blank && says(this.query, before)) return;
-    this.refused = null;
-    this.found = new Set();
-    this.match = null;
-    this.matched = null;
-    this.recompile(sameStates && narrows(this.query, before));
-    if (this.searchTimer !== null) clearTimeout(this.searchTimer);
-    this.asked++;
-    if (this.test !== null && !this.blank) this.searchTimer = setTimeout(() => void this.ask(), SEARCH_MS);
-  }
-
-  private recompile(narrower = false): void {
-    const now = this.serverNow();
-    this.test = this.blank ? NOTHING : compile(this.route.states, this.query, this.found, now);
-    const { states } = this.route;
-    this.wordsTest =
-      this.blank || states.size === 0 ? this.test : compile(NO_STATES, this.query, this.found, now);
-    for (const feed of new Set([this.liveFeed, this.feed])) {
+  refilter(narrower: boolean): void {
+    for (const feed of this.feeds) {
       const frozen = feed.isFrozen;
-      feed.filter(this.test, narrower);
+      feed.filter(this.search.test, narrower);
       if (frozen) feed.freeze();
     }
     this.repaint();
+  }
+
+  take(page: Page): void {
+    if (this.held === null) this.live.merge(page);
+  }
+
+  again(ids: readonly string[]): void {
+    for (const feed of this.feeds) feed.again(ids);
+    this.grouping.version = -1;
+  }
+
+  private get feeds(): Iterable<List> {
+    return new Set([this.liveFeed, this.feed]);
   }
 
   /** Has all be painted anew, whenever it was. */
   repaint(): void {
     this.beat++;
     this.slow = { now: this.now };
-  }
-
-  /** The search and the chips as parameters of the API. */
-  searched(): URLSearchParams {
-    return parameters(this.route.states, this.query);
-  }
-
-  /** Asks the server too: it holds more than the page, and looks into results and attributes. */
-  private async ask(): Promise<void> {
-    const asked = ++this.asked;
-    void this.countMatching();
-    const params = this.searched();
-    params.set('limit', '200');
-    const answer = await get(`/activity/all?${params}`, decodePage);
-    if (asked !== this.asked || this.test === null) return;
-    if (answer.ok) {
-      this.match = { total: answer.value.total, exact: answer.value.exact };
-      if (this.held === null) this.live.merge(answer.value);
-      const { words, attrs } = this.query;
-      if (words.length + attrs.size > 0) this.learn(answer.value.activities.map((a) => a.id));
-      this.refused = null;
-    } else if (answer.status === 400) {
-      this.refused = answer.detail;
-    }
-    this.searchTimer = setTimeout(() => void this.ask(), SEARCH_AGAIN_MS);
-  }
-
-  /** What the server finds, the page's test finds from now on, too. */
-  private learn(ids: readonly string[]): void {
-    const fresh = ids.filter((id) => !this.found.has(id));
-    for (const id of fresh) this.found.add(id);
-    for (const feed of new Set([this.liveFeed, this.feed])) feed.again(fresh);
-    this.grouping.version = -1;
   }
 
   // ── the stream ──
@@ -602,7 +523,7 @@ class Monitor {
       if (answer.ok) {
         this.roundTrip = performance.now() - sent;
         this.onStats(answer.value);
-        await this.countMatching();
+        await this.search.count();
       } else if (answer.status !== 401) {
         this.statsFailed = true;
       }
@@ -612,8 +533,9 @@ class Monitor {
 
   /** Counts agree with the lists: while there is a search they are of what it finds. */
   get figures(): Stats | null {
-    if (this.invalid) return null;
-    return this.searching && this.past === null ? this.matched : this.stats;
+    const { search, past, stats } = this;
+    if (search.invalid) return null;
+    return search.on && past === null ? search.matched : stats;
   }
 
   /** What is open, and of the past more than that. */
@@ -621,31 +543,11 @@ class Monitor {
     return this.past === null ? this.open.rows : this.past.store.order;
   }
 
-  /** What the search finds is not known: the lists keep what the last valid one found, or show nothing. */
-  get invalid(): boolean {
-    return this.faulty || this.refused !== null;
-  }
-
-  get searching(): boolean {
-    return this.route.q.trim() !== '';
-  }
-
   /** What an empty list says: that there is none, or none that passes what filters it. */
-  emptiness(none: string, noMatch: string, filtered = this.searching, loading = this.loading): string {
+  emptiness(none: string, noMatch: string, filtered = this.search.on, loading = this.loading): string {
     if (loading) return t.loading;
     if (!filtered) return none;
-    return this.invalid ? t.search.unknown : noMatch;
-  }
-
-  private async countMatching(): Promise<void> {
-    const { query } = this;
-    const params = parameters(NO_STATES, query);
-    if (params.size === 0 || this.counting) return;
-    // One at a time: it looks at everything that the server holds.
-    this.counting = true;
-    const answer = await get(`/activity/stats?${params}`, decodeStats);
-    this.counting = false;
-    if (query === this.query && answer.ok) this.matched = answer.value;
+    return this.search.invalid ? t.search.unknown : noMatch;
   }
 
   private onStats(stats: Stats): void {
@@ -749,46 +651,22 @@ class Monitor {
 
   /** Judges all rows again where time alone changes the answer, unless the reader's list stands still. */
   private age(at: number): void {
-    if (!ages(this.query) || at - this.aged < AGE_MS || this.feed.isFrozen) return;
+    if (!this.search.ages || at - this.aged < AGE_MS || this.feed.isFrozen) return;
     this.aged = at;
-    this.recompile();
+    this.search.compile();
   }
 
   private regroup(at: number): void {
     const { view } = this.route;
     if (view !== 'overview' && view !== 'failures') return;
     const { grouping, store } = this;
-    const other = grouping.store !== store || grouping.test !== this.wordsTest;
+    const { words } = this.search;
+    const other = grouping.store !== store || grouping.test !== words;
     if (!other && (grouping.version === store.version || at - grouping.at < GROUP_MS)) return;
-    this.grouping = { at, store, version: store.version, test: this.wordsTest };
-    const rows = this.wordsTest === null ? store.failures : this.matching(store.failures);
+    this.grouping = { at, store, version: store.version, test: words };
+    const rows = store.failures.filter((row) => this.search.matches(row.a));
     this.groups = group(rows);
     this.grouped = rows.length;
-  }
-
-  private matching(rows: readonly Row[]): Row[] {
-    const test = this.wordsTest;
-    return test === null ? [...rows] : rows.filter((row) => test.passes(row.a));
-  }
-
-  /** The newest of an ascending list that pass the search, newest first. */
-  latest(list: readonly Row[], limit: number, withStates: boolean): Activity[] {
-    const test = withStates ? this.test : this.wordsTest;
-    const out: Activity[] = [];
-    for (let i = list.length - 1; i >= 0 && out.length < limit; i--) {
-      const a = list[i]?.a;
-      if (a !== undefined && (test === null || test.passes(a))) out.push(a);
-    }
-    return out;
-  }
-
-  /** Whether it passes the search, whatever its state. */
-  matches(a: Activity): boolean {
-    return this.wordsTest === null || this.wordsTest.passes(a);
-  }
-
-  get filtered(): boolean {
-    return this.route.q.trim() !== '' || this.route.states.size > 0;
   }
 
   // ── small things ──
@@ -801,7 +679,7 @@ class Monitor {
 
   /** Opens the failure after the one in the drawer, the latest first. */
   nextFailure(): void {
-    const failures = this.latest(this.store.failures, 1_000, false);
+    const failures = this.search.latest(this.store.failures, 1_000, false);
     const at = failures.findIndex((a) => a.id === this.route.sel);
     const next = failures[at + 1] ?? failures[0];
     if (next === undefined) this.tell(t.notice.noFailure);
