@@ -176,7 +176,7 @@ func TestSettingsRefused(t *testing.T) {
 		{"no YAML", "data: 'x\n", "", `midspan.yaml: yaml: `},
 		{"two documents", "data: x\n---\ndata: y\n", "", `more than one document`},
 		{"too large", "data: " + strings.Repeat("x", maxConfigBytes) + "\n", "", `is larger than 1048576 bytes`},
-		{"wrong duration", "retain-age: long\n", "", `midspan.yaml:1: retain-age is "long": give a duration`},
+		{"wrong duration", "retain-age: long\n", "", `midspan.yaml:1: retain-age is "long": give a duration, such as 90m, 12h or 14d`},
 		{"wrong bool", "insecure: perhaps\n", "", `midspan.yaml:1: insecure is "perhaps": give true or false`},
 		{"wrong number", "max-requests: 1.5\n", "", `midspan.yaml:1: max-requests is "1.5": give a whole number`},
 		{"wrong variable", "", "MIDSPAN_MAX_REQUESTS=few", `MIDSPAN_MAX_REQUESTS: max-requests is "few": give a whole number`},

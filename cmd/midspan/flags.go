@@ -99,6 +99,9 @@ func wanted(e *pflag.InvalidValueError) string {
 	case "float64":
 		return "give a number, such as 4 or 0.5"
 	case "duration":
+		if errors.Is(e, errAge) {
+			return errAge.Error()
+		}
 		return "give a duration, such as 90s or 5m"
 	case "stringSlice":
 		return wantedList

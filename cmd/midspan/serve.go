@@ -292,12 +292,14 @@ func scheme(files receiver.TLSFiles) string {
 // age is a flag's duration that may be told in days, as in the API's parameters.
 type age time.Duration
 
+var errAge = errors.New("give a duration, such as 90m, 12h or 14d")
+
 func (a *age) Set(text string) error {
 	d, ok := api.ParseDuration(text)
 	if !ok {
 		var err error
 		if d, err = time.ParseDuration(text); err != nil {
-			return errors.New("write it as 90m, 12h or 14d")
+			return errAge
 		}
 	}
 	*a = age(d)
