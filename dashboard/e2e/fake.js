@@ -25,6 +25,8 @@ export class Fake {
   connections = [];
   sockets = new Set();
   tokens = [];
+  /** How many activities a page of /activity/all has at the most. */
+  page = Infinity;
   /** The questions asked of /activity/tree. */
   trees = [];
 
@@ -41,10 +43,13 @@ export class Fake {
       if (pathname.endsWith('/tree')) {
         return route.fulfill({ json: this.tree(new URL(route.request().url()).searchParams) });
       }
-      const q = new URL(route.request().url()).searchParams.get('q') ?? '';
-      const activities = this.activities.filter((a) => a.name.includes(q));
-      const json = { activities, total: activities.length, total_relation: 'eq' };
-      return route.fulfill({ json: { ...json, next_cursor: null, log_id: this.log, as_of_seq: this.seq } });
+      const params = new URL(route.request().url()).searchParams;
+      const found = this.activities.filter((a) => a.name.includes(params.get('q') ?? ''));
+      const from = Number(params.get('cursor') ?? 0);
+      const activities = found.slice(from, from + this.page);
+      const next_cursor = from + this.page < found.length ? String(from + this.page) : null;
+      const json = { activities, total: found.length, total_relation: 'eq', next_cursor };
+      return route.fulfill({ json: { ...json, log_id: this.log, as_of_seq: this.seq } });
     });
     await page.route('**/healthz', (route) =>
       route.fulfill({ json: { status: 'ok', version: '1', service: this.service, jaeger_url: null } }),

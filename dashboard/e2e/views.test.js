@@ -185,6 +185,29 @@ test('agents: what each does now, its bars, and idle as idle', async (t) => {
   await page.locator('main [data-row]', { hasText: 'in a thread' }).waitFor();
 });
 
+test('agents: what the page does not hold of the time shown is hatched', async (t) => {
+  const fake = new Fake();
+  fake.page = 5;
+  // One a second, the newest first: eleven pages hold the last 55 of them, of the last page there is no end.
+  for (let n = 1; n <= 200; n++) {
+    fake.activities.push(
+      activity(n, ended(n * 1_000, n * 1_000 - 100, { name: `work ${n}`, agent: 'atlas' })),
+    );
+  }
+  const page = await start(t, '?view=agents', { fake });
+  const lane = page.locator('[data-lane="agent:atlas"]');
+  await lane.waitFor();
+  // All but the last 55 s.
+  await page.waitForFunction(() => {
+    const unknown = document.querySelector('[data-lane] .unknown');
+    return Math.abs((unknown?.clientWidth ?? 0) / unknown?.parentElement.clientWidth - 65 / 120) < 0.05;
+  });
+  await page.getByText(/hatched: not all is shown of what began before \d/).waitFor();
+  await page.getByRole('button', { name: '30 s' }).click();
+  await lane.locator('.unknown').waitFor({ state: 'detached' });
+  assert.equal(await page.getByText(/hatched:/).count(), 0);
+});
+
 test('agents of the running system have lanes, on the overview and in the view', async (t) => {
   const page = await start(t, '?view=agents');
   await live(page);

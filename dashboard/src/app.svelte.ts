@@ -129,6 +129,9 @@ class Monitor implements Searcher {
   rootsFailed = $state(false);
   /** Grows when the page was filled anew: at the start, after a gap, with another log. */
   loads = $state(0);
+  /** From here on the page holds all that began; of what began before, what its lists asked for. */
+  wholeSince = $state(Infinity);
+  private older: string | null = null;
   groups = $state.raw<Group[]>([]);
   /** Failures in `groups`. */
   grouped = $state(0);
@@ -507,11 +510,30 @@ class Monitor implements Searcher {
     const roots = await rooted;
     if (logId !== this.live.logId) return;
     for (const answer of answers) if (answer.ok) this.live.merge(answer.value);
+    this.wholeSince = Infinity;
+    if (answers[0].ok) this.whole(answers[0].value);
     if (roots.ok) this.live.merge(roots.value);
     this.rootsFailed = !roots.ok;
     this.loading = false;
     this.loads++;
     this.loadFailed = answers.every((answer) => !answer.ok);
+  }
+
+  /** The page holds all that began, down to this one of the newest pages. */
+  private whole({ activities, next }: Page): void {
+    this.older = next;
+    this.wholeSince = next === null ? -Infinity : (activities.at(-1)?.plannedAt ?? this.wholeSince);
+  }
+
+  /** Loads what began before, back to a time and so many pages at the most. */
+  async loadOlder(since: number, pages: number): Promise<void> {
+    const { loads } = this;
+    for (let n = 0; n < pages && this.older !== null && this.wholeSince > since; n++) {
+      const answer = await get(`/activity/all?limit=1000&cursor=${this.older}`, decodePage);
+      if (!answer.ok || loads !== this.loads) return;
+      this.live.merge(answer.value);
+      this.whole(answer.value);
+    }
   }
 
   private async pollStats(): Promise<void> {

@@ -18,6 +18,7 @@ export const s = {
 
   agents: {
     sub: (working: string, all: string) => `${working} of ${all} at work`,
+    whole: (time: string) => `hatched: not all is shown of what began before ${time}`,
     groupLabel: 'Lanes',
     agents: 'Agents',
     threadsTab: 'Threads',

@@ -87,6 +87,9 @@ describe('Lanes', () => {
     for (let i = 0; i < 400; i++) store.apply(change(i + 2, `x${i}`, i, work('quick', i, done(i + 1))));
     expect(at('agent:quick').items.length).toBeLessThanOrEqual(110);
     expect(at('agent:quick').seen).toBe(400);
+    // It has all that began after.
+    expect(at('agent:quick').since).toBe((at('agent:quick').items[0]?.a.startedAt ?? 0) - 1);
+    expect(at('agent:busy').since).toBe(-Infinity);
     store.apply(change(500, 'z', 0, work('third', 900)));
     expect([...lanes.all.keys()].sort()).toEqual(['agent:busy', 'agent:third']);
   });

@@ -23,6 +23,8 @@ export interface Lane {
   readonly open: Set<Item>;
   /** Begun lately, ascending by start. */
   items: Item[];
+  /** Finished items that began before are let go. */
+  since: number;
   /** Of each track what began last. */
   readonly tops: (Item | undefined)[];
   seen: number;
@@ -204,6 +206,7 @@ export class Lanes implements Follower {
       service: null,
       open: new Set(),
       items: [],
+      since: -Infinity,
       tops: [],
       seen: 0,
       failures: 0,
@@ -262,6 +265,7 @@ export class Lanes implements Follower {
       if (excess <= 0 || !isFinal(item.a.state)) return true;
       excess--;
       this.items.delete(item.row);
+      lane.since = Math.max(lane.since, item.a.startedAt ?? 0);
       return false;
     });
   }
