@@ -261,9 +261,12 @@ test('the sentence names what everything waits for, and leads there', async (t) 
   );
   assert.equal(await page.locator('.row', { hasText: 'ask' }).locator('[data-critical]').count(), 0);
   for (const a of fake.activities.filter((one) => one.ended_at === undefined)) {
+    const icon = await page.locator('main .head [data-state]').getAttribute('data-state');
+    assert.equal(icon, 'IN_PROGRESS', 'as long as anything of it is open');
     fake.send({ ...a, state: 'COMPLETED', started_at: a.started_at ?? at(0), ended_at: at(0) }, 'ended');
   }
   await said.waitFor({ state: 'detached' });
+  await page.locator('main .head [data-state="COMPLETED"]').waitFor();
 });
 
 test('the minimap moves and widens what is shown, by pointer and by keys', async (t) => {
@@ -444,6 +447,32 @@ test('the flame chart draws each state, and what is open grows', async (t) => {
   assert.ok(cancelled.drawn < completed.drawn / 2, `cancelled is hollow: ${cancelled.drawn}`);
   assert.ok(lost.runs > 60, `lost is dotted: ${lost.runs}`);
   assert.ok(planned.drawn < completed.drawn / 2, `planned is an outline: ${planned.drawn}`);
+});
+
+test('on a row the space bar pauses the page, as elsewhere, and opens nothing', async (t) => {
+  const fake = new Fake();
+  const page = await start(t, `?view=trace&trace=${TRACE}`, fake);
+  await page.locator('.scrub').waitFor();
+  fake.send(span(1, null));
+  for (let n = 2; n < 60; n++) fake.send(span(n, 1));
+  await page.waitForFunction(() => document.querySelector('[role="treegrid"]')?.ariaRowCount === '60');
+  const space = async (where) => {
+    await page.locator('main [data-list] [data-row]').first().focus();
+    await page.keyboard.press('Space');
+    await page.locator('.frame').waitFor();
+    assert.equal(await page.locator('aside').count(), 0, where);
+    assert.equal(await page.locator('main [data-list]').evaluate((e) => e.scrollTop), 0, where);
+    await page.keyboard.press('l');
+    await page.locator('.frame').waitFor({ state: 'detached' });
+  };
+  await space('waterfall');
+  for (const tab of ['Tree', 'Flame']) {
+    await page.getByRole('button', { name: tab, exact: true }).click();
+    await space(tab);
+  }
+  await page.locator('nav').getByRole('link', { name: 'Hierarchy' }).click();
+  await page.getByRole('treegrid', { name: 'Activities of all traces' }).waitFor();
+  await space('hierarchy');
 });
 
 test('a trace that nobody holds says so', async (t) => {

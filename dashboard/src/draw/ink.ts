@@ -7,6 +7,8 @@ export interface Inks {
   edge: Record<State, string>;
   full: Record<State, string>;
   ink: string;
+  /** Of a name beside those that are looked for. */
+  quiet: string;
   faint: string;
   solid: string;
   tip: string;
@@ -49,6 +51,7 @@ function resolve(element: HTMLElement): Inks {
     edge: of((state) => mixed(state, 80, 78)),
     full: of((state) => color(`var(--${VARIABLES[state]})`)),
     ink: color('var(--ink)'),
+    quiet: color('var(--ink-3)'),
     faint: color('var(--row-line)'),
     solid: color('var(--solid)'),
     tip: color('var(--tip)'),
@@ -67,6 +70,7 @@ function system(): Inks {
     edge: of(() => 'CanvasText'),
     full: of(() => 'CanvasText'),
     ink: 'CanvasText',
+    quiet: 'CanvasText',
     faint: 'Canvas',
     solid: 'Canvas',
     tip: 'CanvasText',

@@ -90,10 +90,11 @@ export function paintBar(
     return;
   }
   if (state === 'CANCELLED') {
-    c.globalAlpha = 0.3;
+    const alpha = c.globalAlpha;
+    c.globalAlpha = alpha * 0.3;
     c.fillStyle = inks.body.CANCELLED;
     c.fillRect(x, y, w, h);
-    c.globalAlpha = 1;
+    c.globalAlpha = alpha;
     c.fillStyle = inks.full.CANCELLED;
     c.fillRect(x + 3, y + Math.floor(h / 2), Math.max(0, w - 6), 1);
   } else {
@@ -171,7 +172,15 @@ function paintDiamond(c: Context, x: number, y: number, inks: Inks, open: boolea
 }
 
 /** The name in its bar, where there is room; on a pattern it has a ground of its own. */
-export function paintName(c: Context, run: Run, inks: Inks, y: number, height: number, width: number): void {
+export function paintName(
+  c: Context,
+  run: Run,
+  inks: Inks,
+  y: number,
+  height: number,
+  width: number,
+  quiet = false,
+): void {
   const bar = run.marks?.bar ?? null;
   const a = run.node.a;
   if (bar === null || a === null) return;
@@ -188,7 +197,7 @@ export function paintName(c: Context, run: Run, inks: Inks, y: number, height: n
     c.fillStyle = inks.solid;
     c.fillRect(x + 2, y + 2, Math.min(room - 4, c.measureText(a.name).width + 2 * TEXT_PAD - 3), height - 4);
   }
-  c.fillStyle = inks.ink;
+  c.fillStyle = quiet ? inks.quiet : inks.ink;
   c.fillText(a.name.slice(0, 200), x + TEXT_PAD, y + height / 2 + 0.5);
   c.restore();
 }
