@@ -103,6 +103,28 @@ async function measure([png, list]) {
   });
 }
 
+/** How much of a box is drawn on, 0 to 1: what is not of the colour of its ground, that of the window's first pixel. */
+export async function drawn(page, { x, y, width, height }) {
+  const png = (await page.screenshot()).toString('base64');
+  const empty = await page.context().newPage();
+  const share = await empty.evaluate(
+    async ([png, ...box]) => {
+      const bytes = Uint8Array.from(atob(png), (c) => c.charCodeAt(0));
+      const image = await createImageBitmap(new Blob([bytes], { type: 'image/png' }));
+      const canvas = new OffscreenCanvas(image.width, image.height).getContext('2d');
+      canvas.drawImage(image, 0, 0);
+      const ground = canvas.getImageData(0, 0, 1, 1).data.join();
+      const { data } = canvas.getImageData(...box);
+      let n = 0;
+      for (let i = 0; i < data.length; i += 4) if (data.slice(i, i + 4).join() !== ground) n++;
+      return n / (data.length / 4);
+    },
+    [png, ...[x, y, width, height].map(Math.round)],
+  );
+  await empty.close();
+  return share;
+}
+
 /**
  * The runs of a frozen page whose contrast, but for the worst 2 % of pixels, is below `least`. An answer that was
  * on its way when the page froze may still move its text: then the picture is not of the runs, and is taken again.

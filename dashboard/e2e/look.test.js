@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { AxeBuilder } from '@axe-core/playwright';
 import { freeze, launch, live, monitor, open, someTrace, VIEWS, WIDTHS } from './browser.js';
-import { faint } from './contrast.js';
+import { drawn, faint } from './contrast.js';
+import { activity, Fake } from './fake.js';
 
 const base = process.env.MIDSPAN_URL;
 let browser;
@@ -102,6 +103,8 @@ test('forced colours and print keep the page whole', async (t) => {
   await page.goto(monitor(base));
   await live(page);
   assert.deepEqual(await overflow(page), []);
+  const mark = page.locator('.histogram .mark').first();
+  assert.equal(await mark.evaluate((e) => getComputedStyle(e).borderLeftWidth), '1px', 'marks are lines');
   await page.emulateMedia({ media: 'print' });
   assert.deepEqual(await overflow(page), []);
   await page.emulateMedia({ media: 'screen' });
@@ -109,6 +112,34 @@ test('forced colours and print keep the page whole', async (t) => {
   await live(page);
   const outline = (e) => getComputedStyle(e).borderTopWidth;
   assert.equal(await page.locator('[data-bar]').first().evaluate(outline), '1px', 'bars keep an outline');
+  assert.equal(await page.locator('.dock .play').evaluate(outline), '1px', 'so do buttons');
+  assert.deepEqual(complaints, []);
+});
+
+test('forced colours hide no bar and no mark', async (t) => {
+  const { context, page, complaints } = await open(browser, { forcedColors: 'active' });
+  t.after(() => context.close());
+  const at = (ms) => new Date(Date.now() + ms).toISOString();
+  const fake = new Fake();
+  const states = [
+    { state: 'IN_PROGRESS' },
+    { state: 'COMPLETED', ended_at: at(-1_000) },
+    { state: 'FAILED', ended_at: at(-1_000), error: { message: 'no more' } },
+    { state: 'CANCELLED', ended_at: at(-1_000), what_it_did: 'superseded' },
+    { state: 'LOST', ended_at: at(-1_000), last_seen_at: at(-30_000) },
+    { state: 'PLANNED', started_at: null, usual_ms: 4_000 },
+  ];
+  const times = { planned_at: at(-60_000), started_at: at(-60_000) };
+  fake.activities = states.map((fields, n) => activity(n + 1, { ...times, ...fields }));
+  await fake.install(page);
+  await page.goto(monitor(base, `?view=trace&trace=${'a'.repeat(32)}`));
+  await live(page);
+  for (const { state } of states) {
+    const { x, y, width, height } = await page.locator(`[data-bar="${state}"]`).boundingBox();
+    // Beside its text, which stands at the end.
+    const share = await drawn(page, { x, y, width: width / 3, height });
+    assert.ok(share > 0.05, `${state}: ${share} of the bar is drawn`);
+  }
   assert.deepEqual(complaints, []);
 });
 

@@ -1,11 +1,18 @@
 // The words of the time dock, which is loaded after the first paint, apart from text.ts for the sake of the first
 // load.
+import type { Link } from './core/connection';
 
 export const s = {
   label: 'Time travel',
   moment: 'Moment shown',
-  live: 'live',
-  spokenLive: (clock: string) => `${clock}, live`,
+  phases: {
+    live: 'live',
+    connecting: 'connecting',
+    waiting: 'disconnected',
+    signin: 'signed out',
+    refused: 'refused',
+  } satisfies Record<Link['phase'], string>,
+  spokenNow: (clock: string, phase: string) => `${clock}, ${phase}`,
   spoken: (clock: string, ago: string) => `${clock}, ${ago} ago`,
   toLiveShort: 'to live',
   play: 'Play from here (Space)',

@@ -84,6 +84,11 @@ describe('marks', () => {
     const wide = sample({ ...done, planned_at: null, started_at: iso(0), ended_at: iso(990) });
     expect(marks(wide, range, T + 1_000, WIDTH).label).toEqual({ side: 'in', at: 0.99 });
     expect(marks(late, range, T + 1_000, 50).label).toEqual({ side: 'over', at: 1 });
+    const off = { ...done, state: 'CANCELLED', planned_at: null, started_at: iso(0), ended_at: iso(850) };
+    const why = (what_it_did: string) =>
+      marks(sample({ ...off, what_it_did }), range, T + 1_000, WIDTH).label;
+    expect(why('superseded')).toEqual({ side: 'right', at: 0.85 });
+    expect(why('superseded by a later one')).toEqual({ side: 'in', at: 0.85 });
   });
 
   it('copes with times that contradict each other', () => {

@@ -28,6 +28,9 @@ export interface Marks {
 /** Pixels that a text in a bar, and one beside it, need. */
 const IN_PX = 96;
 const BESIDE_PX = 64;
+/** About what a character of a text takes. */
+const CHARACTER_PX = 6.2;
+const PAD_PX = 16;
 const PLANNED_SHARE = 0.08;
 const DIAMOND_PX = 9;
 
@@ -69,6 +72,12 @@ export function marks(a: Activity, range: Range, now: number, width: number): Ma
   };
 }
 
+/** Why it did not go well, in a text of any length. */
+function reason(a: Activity): string | null {
+  if (a.state === 'CANCELLED') return a.did;
+  return a.state === 'FAILED' ? (a.error?.message ?? a.error?.type ?? a.did) : null;
+}
+
 function label(
   a: Activity,
   shown: Bar | null,
@@ -86,7 +95,12 @@ function label(
   const short = diamond === null && !a.stalled;
   if (a.state === 'IN_PROGRESS' && inside && short) return { side: 'in', at: shown.left + shown.width };
   const after = Math.min(1, Math.max(0, right)) + (diamond === null ? 0 : DIAMOND_PX / px);
-  if ((1 - after) * px >= BESIDE_PX) return { side: 'right', at: after };
+  const room = (1 - after) * px;
+  const needs = (reason(a)?.length ?? 0) * CHARACTER_PX + PAD_PX;
+  // A reason that would be cut beside its bar stands in it, where there is more room.
+  const within = needs > room && shown !== null && shown.width * px >= Math.max(IN_PX, room * 1.5);
+  if (within && short) return { side: 'in', at: shown.left + shown.width };
+  if (room >= BESIDE_PX) return { side: 'right', at: after };
   if (roomBefore) return { side: 'left', at: before };
   if (inside && short) return { side: 'in', at: shown.left + shown.width };
   return { side: 'over', at: 1 };
