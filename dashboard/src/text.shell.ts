@@ -156,7 +156,6 @@ export const s = {
       stalled: (n: string) => `${n} stalled`,
       slow: (n: string) => `${n} slow`,
     } satisfies Record<Kind, (n: string) => string>,
-    times: (n: string) => `×${n}`,
     failed: (ago: string) => `failed ${ago} ago`,
     failedTimes: (n: string, ago: string) => `${n} failed in 5 min, last ${ago} ago`,
     lost: (ago: string) => `lost, last sign of life ${ago} ago`,
