@@ -4,6 +4,7 @@ export { default as Beyond } from './Beyond.svelte';
 export { default as Drawer } from './Drawer.svelte';
 export { default as Export } from './Export.svelte';
 export { default as Help } from './Help.svelte';
+export { default as More } from './More.svelte';
 export { default as Notes } from './Notes.svelte';
 export { default as Palette } from './Palette.svelte';
 export { default as Places } from './Places.svelte';
