@@ -42,7 +42,9 @@ describe('format', () => {
     [120_000, 60_000, '2 min'],
     [5_400_000, 1_800_000, '1 h 30 min'],
     [0, 7_200_000, '0 h'],
-    [-200, 200, '-200 ms'],
+    [-200, 200, '−200 ms'],
+    [-600_000, 300_000, '−10 min'],
+    [-90_000, 30_000, '−1 min 30 s'],
   ])('tick at %d every %d', (ms, step, want) => expect(plain(f.tick(ms, step))).toBe(want));
 
   it('does not round a failure away', () => {

@@ -87,11 +87,11 @@ export function format(locale: string | undefined, symbols: Units): Format {
 
   function tick(ms: number, step: number): string {
     const none = Math.abs(ms) < step / 2;
-    const size = none ? step : Math.abs(ms);
-    if (size >= 3_600_000) return none ? unit(0, 'hour') : (ms < 0 ? '−' : '') + duration(size);
+    if (ms < 0 && !none) return `−${tick(-ms, step)}`;
+    const size = none ? step : ms;
+    if (size >= 3_600_000) return none ? unit(0, 'hour') : duration(size);
     if (size >= 60_000) {
-      if (none || step % 60_000 === 0) return unit(none ? 0 : ms / 60_000, 'minute');
-      return (ms < 0 ? '−' : '') + duration(size);
+      return none || step % 60_000 === 0 ? unit(none ? 0 : ms / 60_000, 'minute') : duration(size);
     }
     const [name, of]: [keyof Units, number] =
       size >= 1000 ? ['second', 1000] : size >= 1 ? ['millisecond', 1] : ['microsecond', 0.001];
