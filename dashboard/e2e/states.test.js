@@ -149,6 +149,12 @@ test('while disconnected the page says since when, and keeps what it has', async
   await page.getByText(/^The connection broke at \d\d:\d\d:\d\d\./).waitFor();
   await page.locator('.live[data-phase="waiting"]').waitFor();
   assert.ok(await page.getByText('work 1').first().isVisible());
+  // The dock stands where the connection broke.
+  const clock = page.locator('.dock .clock');
+  const stood = await clock.innerText();
+  assert.match(stood, /^\d\d:\d\d:\d\d\s+(disconnected|connecting)$/);
+  await page.waitForTimeout(1_200);
+  assert.equal((await clock.innerText()).slice(0, 8), stood.slice(0, 8));
   const tried = fake.connections.length;
   await page.getByRole('button', { name: 'Try now' }).dispatchEvent('click');
   assert.ok(fake.connections.length > tried);

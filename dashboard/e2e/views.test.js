@@ -235,6 +235,49 @@ test('on a phone the views beyond the tabs stand behind the last', async (t) => 
   await more.tap();
   await page.keyboard.press('Escape');
   await page.locator('.more').waitFor({ state: 'hidden' });
+  // What the side has beside the views.
+  await more.tap();
+  await page.getByRole('button', { name: 'Tell me of failures: off' }).waitFor();
+  await page.getByRole('button', { name: 'Rename Gone silent' }).tap();
+  await page.getByLabel('Name of the view').fill('Silent');
+  await page.keyboard.press('Enter');
+  await page.locator('.more').getByRole('link', { name: 'Silent' }).tap();
+  await page.locator('.more').waitFor({ state: 'hidden' });
+  assert.equal(search(page), '?view=feed&q=stalled:true');
+});
+
+test('on the smallest phone nothing is out of reach', async (t) => {
+  const fake = new Fake();
+  const failed = { state: 'FAILED', parent_id: idOf(1), trace_url: `${base}trace` };
+  const error = { message: 'the disk is full' };
+  fake.activities = [activity(1, begun(9_000))];
+  for (let n = 2; n < 40; n++) fake.activities.push(activity(n, ended(8_000, n * 10, { ...failed, error })));
+  const page = await start(t, '?view=attention', { width: 320, height: 700, fake });
+  await page.locator('main [data-row] .what', { hasText: error.message }).waitFor();
+  await page.getByRole('button', { name: 'Replay speed 1×' }).click();
+  const right = await page.locator('.dock .clock').evaluate((e) => e.getBoundingClientRect().right);
+  assert.ok(right <= 320, `the dock ends at ${right}`);
+  for (const tab of ['waterfall', 'tree', 'flame']) {
+    await page.goto(monitor(base, `?view=trace&trace=${'a'.repeat(32)}&tab=${tab}`));
+    await live(page);
+    await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+    const [rows, cut, foot, dock] = await page.evaluate(() => {
+      const card = document.querySelector('main .card');
+      const bottom = (e) => e.getBoundingClientRect();
+      return [
+        document.querySelector('main [data-list]').clientHeight / 44,
+        card.scrollHeight - card.clientHeight,
+        bottom(card).bottom,
+        bottom(document.querySelector('.dock')).top,
+      ];
+    });
+    assert.ok(rows >= 8, `${tab}: ${rows} rows`);
+    assert.ok(cut <= 1, `${tab}: ${cut} pixels of the card are cut`);
+    assert.ok(foot <= dock, `${tab}: the card ends at ${foot}, under the dock at ${dock}`);
+  }
+  await page.goto(monitor(base, `?view=feed&sel=${idOf(5)}`));
+  const link = await page.locator('aside [data-jaeger]').boundingBox();
+  assert.ok(link.x >= 0 && link.x + link.width <= 320, `the link ends at ${link.x + link.width}`);
 });
 
 test('decisions: what was chosen, why, how it turned out, and what it led to', async (t) => {
