@@ -44,7 +44,10 @@ export class Fake {
         return route.fulfill({ json: this.tree(new URL(route.request().url()).searchParams) });
       }
       const params = new URL(route.request().url()).searchParams;
-      const found = this.activities.filter((a) => a.name.includes(params.get('q') ?? ''));
+      const states = params.getAll('state');
+      const found = this.activities.filter(
+        (a) => a.name.includes(params.get('q') ?? '') && (states.length === 0 || states.includes(a.state)),
+      );
       const from = Number(params.get('cursor') ?? 0);
       const activities = found.slice(from, from + this.page);
       const next_cursor = from + this.page < found.length ? String(from + this.page) : null;

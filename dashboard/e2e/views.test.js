@@ -136,6 +136,44 @@ test('hierarchy of the running system: roots, their children, the number of what
   }
 });
 
+test('feed and completions: only what is whole, and more of it as the reader gets there', async (t) => {
+  const fake = new Fake();
+  fake.page = 100;
+  // Every tenth failed: failures are asked for further back than the rest.
+  for (let n = 1; n <= 350; n++) {
+    const more = { name: `work ${n}`, agent: 'atlas', state: n % 10 === 0 ? 'FAILED' : 'COMPLETED' };
+    fake.activities.push(activity(n, ended(n * 1_000, n * 1_000 - 100, more)));
+  }
+  const page = await start(t, '?view=feed', { fake });
+  const count = (n) => page.locator(`main li[aria-setsize="${n}"]`).first().waitFor();
+  const down = () => page.locator('main [data-list]').evaluate((e) => (e.scrollTop = e.scrollHeight));
+  const place = (n) => page.locator(`main li[aria-posinset="${n}"]`).getByText(`work ${n}`, { exact: true });
+  await count(100);
+  await place(1).waitFor();
+  await down();
+  await count(200);
+  await place(100).waitFor();
+  for (let n = 250; n <= 350; n += 100) {
+    await down();
+    await page.waitForFunction((n) => {
+      const size = document.querySelector('main li[aria-setsize]')?.getAttribute('aria-setsize');
+      return Number(size) >= n;
+    }, n);
+  }
+  await down();
+  await place(350).waitFor();
+
+  await page.goto(monitor(base, '?view=completions'));
+  await count(100);
+  await page.locator('main li[aria-posinset="100"], main [data-list]').first().waitFor();
+  await down();
+  await count(200);
+  // A chip filters it as it does the feed.
+  await page.goto(monitor(base, '?view=completions&state=failed'));
+  await page.getByText('nothing', { exact: false }).first().waitFor();
+  assert.equal(await page.locator('main [data-row]').count(), 0);
+});
+
 test('agents: what each does now, its bars, and idle as idle', async (t) => {
   const fake = new Fake();
   fake.activities = [

@@ -11,8 +11,10 @@ import { byAgent, byThread, Lanes } from './core/lanes';
 import { List } from './core/list';
 import { activeBefore, stats as decodeStats, type Stats } from './core/stats';
 import type { Census } from './core/moment';
+import { Older } from './core/older';
 import { Open } from './core/open';
 import { Store, type Row } from './core/store';
+import { begins } from './core/times';
 import { Traces } from './core/traces';
 import { linker, read, THEMES, write, type Route, type Theme, type View } from './core/url';
 import { Watch } from './core/watch';
@@ -129,9 +131,6 @@ class Monitor implements Searcher {
   rootsFailed = $state(false);
   /** Grows when the page was filled anew: at the start, after a gap, with another log. */
   loads = $state(0);
-  /** From here on the page holds all that began; of what began before, what its lists asked for. */
-  wholeSince = $state(Infinity);
-  private older: string | null = null;
   groups = $state.raw<Group[]>([]);
   /** Failures in `groups`. */
   grouped = $state(0);
@@ -156,6 +155,10 @@ class Monitor implements Searcher {
   readonly live = new Store();
   private readonly liveFeed = new List(this.live);
   private readonly liveTraces = new Traces();
+  /** What the server holds beyond that, by its beginning and its end, and of decisions. */
+  readonly begun = new Older('/activity/all?sort=-planned_at', begins);
+  readonly decided = new Older('/activity/decisions?sort=-planned_at', begins);
+  readonly done = new Older('/activity/all?state=COMPLETED&sort=-ended_at', (a) => a.endedAt);
   private readonly open = new Open();
   private readonly liveAgents = new Lanes(byAgent);
   private readonly liveThreads = new Lanes(byThread);
@@ -369,6 +372,12 @@ class Monitor implements Searcher {
     return new Set([this.liveFeed, this.feed]);
   }
 
+  /** Since when a list shows all there is: what the page holds besides came by other questions. A search shows all. */
+  wholeSince(list: Older): number {
+    const all = this.past !== null || this.search.filters || list.since === Infinity;
+    return all ? -Infinity : list.since;
+  }
+
   /** Has all be painted anew, whenever it was. */
   repaint(): void {
     this.beat++;
@@ -504,14 +513,16 @@ class Monitor implements Searcher {
     const answers = await Promise.all([
       get('/activity/all?limit=400', decodePage),
       get('/activity/decisions?limit=200', decodePage),
-      get('/activity/all?state=FAILED&sort=-ended_at&limit=500', decodePage),
       get('/activity/all?state=COMPLETED&sort=-ended_at&limit=200', decodePage),
+      get('/activity/all?state=FAILED&sort=-ended_at&limit=500', decodePage),
     ]);
     const roots = await rooted;
     if (logId !== this.live.logId) return;
     for (const answer of answers) if (answer.ok) this.live.merge(answer.value);
-    this.wholeSince = Infinity;
-    if (answers[0].ok) this.whole(answers[0].value);
+    for (const [i, list] of [this.begun, this.decided, this.done].entries()) {
+      const answer = answers[i];
+      if (answer?.ok) list.reached(answer.value);
+    }
     if (roots.ok) this.live.merge(roots.value);
     this.rootsFailed = !roots.ok;
     this.loading = false;
@@ -519,21 +530,18 @@ class Monitor implements Searcher {
     this.loadFailed = answers.every((answer) => !answer.ok);
   }
 
-  /** The page holds all that began, down to this one of the newest pages. */
-  private whole({ activities, next }: Page): void {
-    this.older = next;
-    this.wholeSince = next === null ? -Infinity : (activities.at(-1)?.plannedAt ?? this.wholeSince);
-  }
-
-  /** Loads what began before, back to a time and so many pages at the most. */
-  async loadOlder(since: number, pages: number): Promise<void> {
-    const { loads } = this;
-    for (let n = 0; n < pages && this.older !== null && this.wholeSince > since; n++) {
-      const answer = await get(`/activity/all?limit=1000&cursor=${this.older}`, decodePage);
-      if (!answer.ok || loads !== this.loads) return;
-      this.live.merge(answer.value);
-      this.whole(answer.value);
-    }
+  /** Loads more of a list, as far back as `until` if so many pages reach it. */
+  async loadOlder(list: Older, until?: number, pages?: number): Promise<void> {
+    const { loads, live } = this;
+    const take = (page: Page) => {
+      const before = list.since;
+      if (loads !== this.loads || page.logId !== live.logId || live.isFull) return false;
+      live.merge(page);
+      live.settle();
+      for (const feed of this.feeds) feed.extend(before);
+      return true;
+    };
+    await list.load(take, until, pages);
   }
 
   private async pollStats(): Promise<void> {
@@ -682,11 +690,12 @@ class Monitor implements Searcher {
     const { view } = this.route;
     if (view !== 'overview' && view !== 'failures') return;
     const { grouping, store } = this;
-    const { words } = this.search;
-    const other = grouping.store !== store || grouping.test !== words;
+    // Beside other lists the chips leave the failures as they are.
+    const test = view === 'failures' ? this.search.test : this.search.words;
+    const other = grouping.store !== store || grouping.test !== test;
     if (!other && (grouping.version === store.version || at - grouping.at < GROUP_MS)) return;
-    this.grouping = { at, store, version: store.version, test: words };
-    const rows = store.failures.filter((row) => this.search.matches(row.a));
+    this.grouping = { at, store, version: store.version, test };
+    const rows = store.failures.filter((row) => test === null || test.passes(row.a));
     this.groups = group(rows);
     this.grouped = rows.length;
   }

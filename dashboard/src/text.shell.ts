@@ -35,7 +35,7 @@ export const s = {
       ['?', 'This list'],
     ] as [string, string][],
     search:
-      'Search finds words and “phrases” that all stand in the name, the descriptions, the error, the result or an attribute. type:, state:, service:, agent:, thread:, trace:, parent:, stalled:, duration> and duration<, since:, until: and attr.KEY: narrow it as the API does; repeating one means any of them. The state chips filter the feed and the decisions, the search filters every list.',
+      'Search finds words and “phrases” that all stand in the name, the descriptions, the error, the result or an attribute. type:, state:, service:, agent:, thread:, trace:, parent:, stalled:, duration> and duration<, since:, until: and attr.KEY: narrow it as the API does; repeating one means any of them. The state chips filter as the search does, but for the overview’s completions, failures and agents.',
   },
   drawer: {
     label: 'Activity',

@@ -44,7 +44,7 @@ export class List {
     null;
   /** How long the present read may judge, in rows and to which moment, and whether that was too short. */
   private slice = { rows: 0, until: 0, over: false };
-  private frozen: { list: Row[]; arrival: number } | null = null;
+  private frozen: { list: Row[]; arrival: number; since: number } | null = null;
 
   constructor(private readonly store: Store) {}
 
@@ -93,7 +93,18 @@ export class List {
       const row = rows.at(i);
       if (row !== undefined) list.push(row);
     }
-    this.frozen = { list, arrival: this.store.arrivals };
+    this.frozen = { list, arrival: this.store.arrivals, since: -Infinity };
+    this.seen = -1;
+  }
+
+  /** Takes into a frozen list what has come of the time before: nothing moves that is in sight. */
+  extend(before: number): void {
+    const { frozen } = this;
+    if (frozen === null) return;
+    this.slice = { rows: Infinity, until: Infinity, over: false };
+    const older = this.store.order.filter((row) => row.key < before && this.passes(row)).reverse();
+    frozen.list = frozen.list.filter((row) => row.key >= before).concat(older);
+    frozen.since = before;
     this.seen = -1;
   }
 
@@ -110,9 +121,10 @@ export class List {
     this.slice = { rows: JUDGED, until: performance.now() + ms, over: false };
     const { order } = this.store;
     if (this.frozen !== null) {
-      const { list, arrival } = this.frozen;
+      const { list, arrival, since } = this.frozen;
       this.fresh = 0;
-      for (const row of order) if (row.arrival > arrival && this.passes(row)) this.fresh++;
+      for (const row of order)
+        if (row.arrival > arrival && row.key >= since && this.passes(row)) this.fresh++;
       this.rows = ofArray(list);
     } else if (this.test === null) {
       // Of the store's own rows, so that what it lets go is not held here while nobody reads.

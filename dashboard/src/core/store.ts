@@ -114,6 +114,11 @@ export class Store {
 
   constructor(private readonly limits: Limits = LIMITS) {}
 
+  /** What is older than all of it would be let go at once. */
+  get isFull(): boolean {
+    return this.order.length + 1_000 > this.limits.rows;
+  }
+
   get rows(): Map<string, Row> {
     // A moment of the past is mostly looked at row by row.
     return (this.byId ??= new Map(this.order.map((row) => [row.a.id, row])));

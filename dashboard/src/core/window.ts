@@ -11,3 +11,15 @@ export function inSight(scrollTop: number, viewport: number, rowHeight: number, 
   const end = Math.min(count, last + overscan);
   return { start: Math.max(0, Math.min(first - overscan, end)), end };
 }
+
+/** How many of a descending list stand before the first that is older. */
+export function countSince(length: number, timeAt: (index: number) => number, since: number): number {
+  let low = 0;
+  let high = length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (timeAt(middle) >= since) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
