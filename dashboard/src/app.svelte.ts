@@ -87,6 +87,8 @@ export interface Past {
   readonly stats: Stats | null;
   readonly samples: Sample[];
   readonly census: Census;
+  /** From here on all is known that had begun. */
+  readonly wholeSince: number;
 }
 
 /** What takes the page through time; see panels/travel. */
@@ -370,6 +372,11 @@ class Monitor implements Searcher {
 
   private get feeds(): Iterable<List> {
     return new Set([this.liveFeed, this.feed]);
+  }
+
+  /** From here on the page holds all that began. */
+  get heldSince(): number {
+    return this.past?.wholeSince ?? this.begun.since;
   }
 
   /** Since when a list shows all there is: what the page holds besides came by other questions. A search shows all. */

@@ -51,6 +51,8 @@ describe('search', () => {
     ['-state:failed', 'key', '-state', 'failed'],
     ['type:', 'empty', 'type', ''],
     ['attr.x:', 'empty', 'attr.x', ''],
+    ['attr.', 'empty', 'attr.', 'attr.'],
+    ['attr.order', 'empty', 'attr.order', 'attr.order'],
     ['type:decison', 'type', 'type', 'decison'],
     ['state:failed,odd', 'state', 'state', 'failed,odd'],
     ['trace:12', 'id', 'trace', '12'],

@@ -177,7 +177,7 @@ export function parse(q: string): Query {
   };
   for (const token of tokens(q)) {
     const fault = take(query, token);
-    if (fault !== null) query.problems.push({ fault, key: token.key ?? '', value: token.value });
+    if (fault !== null) query.problems.push({ fault, key: token.key ?? token.value, value: token.value });
   }
   if (query.min !== null && query.max !== null && query.min.ms > query.max.ms) {
     query.problems.push({ fault: 'order', key: 'duration', value: query.max.text });
@@ -199,6 +199,8 @@ function take(query: Query, token: Token): Fault | null {
   const { value, quoted, op } = token;
   if (token.key === null) {
     const word = value.trim();
+    // The key of an attribute that is not yet written out.
+    if (!quoted && /^attr\.[^:<>]*$/.test(word)) return 'empty';
     if (word !== '') query.words.push(word);
     return null;
   }

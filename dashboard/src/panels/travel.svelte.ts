@@ -13,6 +13,7 @@ import { Replay } from '../core/replay';
 import { stats as decodeStats, type Stats } from '../core/stats';
 import type { Follower, Store } from '../core/store';
 import { Traces } from '../core/traces';
+import { begins } from '../core/times';
 import { SPEEDS, type Span, type Speed } from '../core/url';
 import {
   isFields,
@@ -67,7 +68,12 @@ class Shown implements Past {
   constructor(
     readonly store: Store,
     readonly feed: List,
+    private readonly since: () => number,
   ) {}
+
+  get wholeSince(): number {
+    return this.since();
+  }
 
   // Made when the first view asks: most moments are passed by.
   get traces(): Traces {
@@ -122,6 +128,8 @@ class Time implements Travel, Audience {
   private asks = 0;
   /** From this moment on the stream has told everything. */
   private from = Infinity;
+  /** From this moment on all is known of what had begun by the moment that is shown. */
+  private whole = Infinity;
   private logId = '';
   private readonly known = new Map<string, Slot>();
   private counting = false;
@@ -161,6 +169,7 @@ class Time implements Travel, Audience {
       return;
     }
     if (this.at === null) app.release();
+    this.whole = this.seen(at) ? this.seenSince() : at < (this.at ?? now) ? this.whole : Infinity;
     this.at = this.wanted = Math.max(0, Math.round(at));
     if (this.at < this.range.from) this.span = now - this.at <= HOUR ? '1h' : 'all';
   }
@@ -408,7 +417,7 @@ class Time implements Travel, Audience {
   private show(at: number): void {
     const store = this.replay.seek(at);
     const before = this.shown;
-    this.shown = new Shown(store, app.feedOf(store));
+    this.shown = new Shown(store, app.feedOf(store), () => this.whole);
     this.shown.stats = before?.stats ?? app.stats;
     this.shown.samples = before?.samples ?? app.samples;
     if (this.counts !== null && Math.abs(this.counts.at - at) > 2_000) this.counts = null;
@@ -419,8 +428,12 @@ class Time implements Travel, Audience {
 
   /** Whether the page has seen all that began or ended from shortly before a moment on. */
   private seen(at: number): boolean {
+    return at - AROUND_MS >= this.seenSince();
+  }
+
+  private seenSince(): number {
     const first = app.live.dropped > 0 ? (app.live.order[0]?.key ?? Infinity) : 0;
-    return at - AROUND_MS >= Math.max(this.from, first);
+    return Math.max(this.from, first);
   }
 
   private async ask(time: number): Promise<void> {
@@ -443,6 +456,7 @@ class Time implements Travel, Audience {
     if (asked !== this.asks) return;
     this.asking = false;
     this.problem = all === null;
+    if (all !== null) this.whole = all.since;
     this.partly = all !== null && all.shown < all.total ? all : null;
   }
 
@@ -485,17 +499,18 @@ class Time implements Travel, Audience {
     for (const answer of await Promise.all([...rest, roots])) {
       if (answer.ok) this.take(answer.value, asked);
     }
-    return all;
+    return all === null ? null : { ...all, since: Math.max(all.since, at - AROUND_MS) };
   }
 
   private async pages(
     path: string,
     asked: number,
     pinnedAt: number | null = null,
-  ): Promise<{ shown: number; total: number } | null> {
+  ): Promise<{ shown: number; total: number; since: number } | null> {
     let cursor: string | null = null;
     let shown = 0;
     let total = 0;
+    let since = Infinity;
     for (let n = 0; n < PAGES; n++) {
       const next: string = cursor === null ? path : `${path}&cursor=${encodeURIComponent(cursor)}`;
       const answer = await get(next, (body) => {
@@ -510,9 +525,11 @@ class Time implements Travel, Audience {
       shown += page.activities.length;
       total = Math.max(page.total, shown);
       cursor = more;
+      const last = page.activities.at(-1);
+      since = cursor === null ? -Infinity : last === undefined ? since : begins(last);
       if (cursor === null) break;
     }
-    return { shown, total };
+    return { shown, total, since };
   }
 
   private take(page: Pick<Page, 'activities' | 'logId'>, asked: number): void {
