@@ -150,6 +150,9 @@ test('feed and completions: only what is whole, and more of it as the reader get
   const place = (n) => page.locator(`main li[aria-posinset="${n}"]`).getByText(`work ${n}`, { exact: true });
   await count(100);
   await place(1).waitFor();
+  // What is in flight is there whenever it began.
+  fake.send(activity(999, begun(1_000_000, { name: 'old and open' })));
+  await count(101);
   await down();
   await count(200);
   await place(100).waitFor();
