@@ -3,6 +3,7 @@ import { app, f } from '../app.svelte';
 import type { Summary } from '../core/tree';
 import { isFinal, type Activity, type State } from '../core/wire';
 import { one, t } from '../text';
+import { s } from '../text.trace';
 import type { Source } from './source.svelte';
 
 /** Its first root that has been seen, else the topmost activity. */
@@ -28,17 +29,16 @@ export function described(
   const summary = source.summary();
   const root = rootOf(source);
   const parts = [source.id.slice(0, 8)];
-  parts.push(t.trace.activities(f.integer(summary.activities), one(summary.activities)));
-  if (summary.agents > 0 && !brief)
-    parts.push(t.trace.agents(f.integer(summary.agents), one(summary.agents)));
-  if (summary.failures > 0) parts.push(t.trace.failedCount(f.integer(summary.failures)));
+  parts.push(s.activities(f.integer(summary.activities), one(summary.activities)));
+  if (summary.agents > 0 && !brief) parts.push(s.agents(f.integer(summary.agents), one(summary.agents)));
+  if (summary.failures > 0) parts.push(s.failedCount(f.integer(summary.failures)));
   const { startedAt, lastAt } = summary;
   if (summary.open > 0) {
-    parts.push(t.trace.openCount(f.integer(summary.open)));
-    parts.push(zoomed ? t.trace.zoomed : t.trace.following);
+    parts.push(s.openCount(f.integer(summary.open)));
+    parts.push(zoomed ? s.zoomed : s.following);
   } else if (startedAt !== null && lastAt !== null) {
-    parts.push(t.trace.took(f.duration(lastAt - startedAt)));
-    if (zoomed) parts.push(t.trace.zoomed);
+    parts.push(s.took(f.duration(lastAt - startedAt)));
+    if (zoomed) parts.push(s.zoomed);
   }
   return { title: root?.name ?? t.views.trace, sub: parts.join(' · '), summary };
 }
@@ -50,8 +50,8 @@ export function jaegerOf(source: Source): string | null {
 /** What is not shown of it. */
 export function note(source: Source): string | null {
   const shown = f.integer(source.summary().activities);
-  if (source.problem && app.link.phase === 'live') return t.trace.failed;
-  if (source.tree.dropped > 0) return t.trace.dropped(shown, f.integer(source.tree.dropped));
-  if (source.coming) return t.trace.coming(shown);
-  return source.truncated ? t.trace.cut(shown) : null;
+  if (source.problem && app.link.phase === 'live') return s.failed;
+  if (source.tree.dropped > 0) return s.dropped(shown, f.integer(source.tree.dropped));
+  if (source.coming) return s.coming(shown);
+  return source.truncated ? s.cut(shown) : null;
 }
