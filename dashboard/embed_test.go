@@ -167,7 +167,7 @@ func TestBuild(t *testing.T) {
 	}{
 		{"app.js shared.js", 60 << 10}, {"app.css shared.css", 12 << 10}, // the first load
 		{"timeline.js", 25 << 10}, {"work.js", 25 << 10}, {"shell.js", 25 << 10}, {"time.js", 25 << 10},
-		{"scale.js", 25 << 10},
+		{"later.js", 25 << 10},
 		{"timeline.css", 6 << 10}, {"work.css", 6 << 10}, {"shell.css", 6 << 10}, {"time.css", 6 << 10},
 	}
 	for _, b := range budgets {

@@ -18,11 +18,16 @@ export default defineConfig({
     reportCompressedSize: false,
     rolldownOptions: {
       output: {
-        // What several chunks need comes with the first load, in a file of a name that stays; the scale of time
-        // is what none of the first needs.
+        // What several chunks need comes with the first load, in a file of a name that stays; apart from it what
+        // only those that come later need.
         codeSplitting: {
           groups: [
-            { name: 'scale', test: /src\/draw\/scale/, priority: 1 },
+            {
+              name: 'later',
+              test: /src\/(draw\/scale|core\/detail)\.ts/,
+              priority: 1,
+              includeDependenciesRecursively: false,
+            },
             { name: 'shared', minShareCount: 2 },
           ],
         },
