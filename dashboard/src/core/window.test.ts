@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { inSight } from './window';
+import { countSince, inSight } from './window';
 
 describe('inSight', () => {
   it.each([
@@ -11,5 +11,22 @@ describe('inSight', () => {
     [-50, 340, 34, 5, 0, 5],
   ])('at %i', (top, viewport, height, count, start, end) => {
     expect(inSight(top, viewport, height, count)).toEqual({ start, end });
+  });
+});
+
+describe('countSince', () => {
+  const list = [9, 7, 7, 4, 1];
+  it.each([
+    [10, 0],
+    [9, 1],
+    [7, 3],
+    [5, 3],
+    [-Infinity, 5],
+  ])('counts what is not before %d', (since, count) => {
+    expect(countSince(list, (at) => at, since)).toBe(count);
+  });
+
+  it('of nothing is nothing', () => {
+    expect(countSince([], () => 0, 0)).toBe(0);
   });
 });

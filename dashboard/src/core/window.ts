@@ -13,12 +13,17 @@ export function inSight(scrollTop: number, viewport: number, rowHeight: number, 
 }
 
 /** How many of a descending list stand before the first that is older. */
-export function countSince(length: number, timeAt: (index: number) => number, since: number): number {
+export function countSince<T>(
+  list: { length: number; at: (index: number) => T | undefined },
+  timeOf: (item: T) => number | null,
+  since: number,
+): number {
   let low = 0;
-  let high = length;
+  let high = list.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (timeAt(middle) >= since) low = middle + 1;
+    const item = list.at(middle);
+    if (item === undefined || (timeOf(item) ?? since) >= since) low = middle + 1;
     else high = middle;
   }
   return low;
