@@ -84,6 +84,7 @@ type Head struct {
 	hasProgress bool
 	typed       bool // Type is the attribute's, not a hint's
 	ownThread   bool // ThreadID is activity.thread.id, not the semantic conventions' thread.id
+	endOnly     bool // StartedAt is when it ended: nothing has told of its start
 	hints       hint
 }
 

@@ -204,8 +204,11 @@ func (h *Head) move(e *Event, startedAt Time) bool {
 		}
 		// An end is all that was seen of it: a span without its start.
 		if h.StartedAt == 0 && !h.WasPlanned {
-			h.StartedAt = begun
+			h.StartedAt, h.endOnly = begun, e.StartTime == 0
 		}
+	}
+	if h.endOnly && e.StartTime != 0 && !h.WasPlanned {
+		h.StartedAt, h.endOnly = e.StartTime, false
 	}
 	if startedAt != 0 {
 		h.StartedAt = startedAt

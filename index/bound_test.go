@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -86,6 +87,71 @@ func TestMaxInFlight(t *testing.T) {
 	}
 	if len(x.refused) != 0 {
 		t.Errorf("%d are remembered as refused after their end", len(x.refused))
+	}
+	checkCounts(t, x)
+}
+
+// What is refused when all places are taken is being in flight. What has ended is
+// indexed, in whatever order and however often it is told.
+func TestEndsWhenFull(t *testing.T) {
+	x := New(Config{LogID: "01LOG", MaxInFlight: 2})
+	seq := uint64(0)
+	apply := func(events ...activity.Event) {
+		for _, e := range events {
+			seq++
+			e.Seq, e.ReceivedAt = seq, at(time.Hour)
+			x.Apply([]activity.Event{e})
+		}
+	}
+	for n := range 2 {
+		apply(ev(id(1, n+1), 1, at(0), activity.EventStarted))
+	}
+	whole := func(i, parent activity.ID) activity.Event {
+		e := ev(i, 0, at(3*time.Second), activity.EventCompleted, str(activity.KeyFinal, "done"))
+		e.Name, e.StartTime, e.EndTime, e.Parent = "op", at(time.Second), e.At, parent
+		return e
+	}
+	refused, child := id(2, 1), id(2, 2)
+	started, update := ev(refused, 1, at(time.Second), activity.EventStarted), ev(refused, 2, at(2*time.Second), activity.EventUpdated, str("k", "v"))
+	apply(started, update, whole(child, refused))
+	if _, err := x.Get(t.Context(), refused); !errors.Is(err, activity.ErrNotFound) {
+		t.Errorf("there is no room for it in flight, and: %v", err)
+	}
+	if a := get(t, x, child).Activity; a.State != activity.Completed {
+		t.Errorf("a span that came whole: %s", a.AppendJSON(nil))
+	}
+	told := func(i activity.ID) {
+		t.Helper()
+		a := get(t, x, i).Activity
+		if d, _ := a.Duration(0); a.State != activity.Completed || a.Final != "done" || a.Name != "op" || d != 2*time.Second {
+			t.Errorf("by its final span: %s", a.AppendJSON(nil))
+		}
+	}
+	apply(whole(refused, activity.ID{}), whole(refused, activity.ID{}), whole(child, refused))
+	told(refused)
+	// What comes late completes it.
+	apply(update, update)
+	if d := get(t, x, refused); len(d.History) != 2 {
+		t.Errorf("%d changes are told", len(d.History))
+	}
+	// An end that tells no more than that, before the final span.
+	twice := id(2, 3)
+	apply(ev(twice, 1, at(time.Second), activity.EventStarted), ev(twice, 2, at(3*time.Second), activity.EventCompleted))
+	if a := get(t, x, twice).Activity; a.State != activity.Completed {
+		t.Errorf("by its end: %s", a.AppendJSON(nil))
+	}
+	apply(whole(twice, activity.ID{}))
+	told(twice)
+	s := stats(t, x)
+	if s.Held.InFlight != 2 || s.Held.Finished != 3 || s.NotIndexed != 2 || s.Total != 5 || s.All.Finished != 3 {
+		t.Errorf("in flight %d, finished %d (%d counted), not indexed %d, total %d", s.Held.InFlight, s.Held.Finished, s.All.Finished, s.NotIndexed, s.Total)
+	}
+	// What never ends is not remembered without a bound.
+	for n := range 10 {
+		apply(ev(id(3, n+1), 1, at(0), activity.EventStarted))
+	}
+	if len(x.refused) != 2 {
+		t.Errorf("%d are remembered as refused", len(x.refused))
 	}
 	checkCounts(t, x)
 }

@@ -34,8 +34,8 @@ type Config struct {
 	MaxBytes int64
 	// MaxAge drops finished activities that ended longer ago; 0 means no bound.
 	MaxAge time.Duration
-	// MaxInFlight bounds the open activities: a start beyond it is not indexed,
-	// and counted in Stats.NotIndexed. Defaults to 1,000,000.
+	// MaxInFlight bounds the open activities: one that begins beyond it is not
+	// indexed before its end, and counted in Stats.NotIndexed. Defaults to 1,000,000.
 	MaxInFlight int
 	// MaxEvents bounds the recent events that a stream can resume from.
 	// Defaults to 131,072, which are 5 MiB.
@@ -113,7 +113,8 @@ type Index struct {
 	open  activity.IDMap[*openActivity]
 	last  *openActivity   // of the last event, if it is open: several often follow one another
 	spare []*openActivity // emptied, to be used again
-	// refused holds those that began when MaxInFlight was reached, until they end.
+	// refused holds those that began when MaxInFlight was reached, until they end,
+	// and no more than MaxInFlight.
 	refused map[activity.ID]struct{}
 	hits    Hits
 
@@ -243,21 +244,29 @@ func (x *Index) apply(e *activity.Event, now activity.Time) {
 }
 
 // refuses reports whether an event belongs to an activity that is not indexed:
-// there was no room when it was seen first. What is told of it later would make
-// an activity without its beginning, so it is refused until its end.
+// there was no room in flight when it was seen first. What is told of it later
+// would make one without its beginning, so it is refused until its end. That is
+// not refused, since it takes no room in flight: a span that comes whole tells
+// everything, and of a log's events no end may be missing.
 func (x *Index) refuses(e *activity.Event) bool {
 	_, known := x.refused[e.ID]
-	if !known {
-		if x.open.Len() < x.cfg.MaxInFlight {
+	ends := e.Kind.Ends()
+	if ends {
+		delete(x.refused, e.ID)
+		if e.StartTime != 0 || x.cfg.LogID != "" {
 			return false
 		}
-		x.count.notIndexed++
-		x.hits.NotIndexed++
-		if !e.Kind.Ends() && len(x.refused) < x.cfg.MaxInFlight {
-			x.refused[e.ID] = struct{}{}
-		}
-	} else if e.Kind.Ends() {
-		delete(x.refused, e.ID)
+	}
+	if known {
+		return true
+	}
+	if x.open.Len() < x.cfg.MaxInFlight {
+		return false
+	}
+	x.count.notIndexed++
+	x.hits.NotIndexed++
+	if !ends && len(x.refused) < x.cfg.MaxInFlight {
+		x.refused[e.ID] = struct{}{}
 	}
 	return true
 }
