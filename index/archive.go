@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-
-	"github.com/midspan/midspan/activity"
 )
 
 // Archive keeps the finished activities that memory has no room for, by
@@ -276,43 +274,79 @@ func (x *Index) cool() {
 	}
 }
 
-// retire drops the oldest segments that the archive's bounds leave no room for.
-// x.mu is held.
-func (x *Index) retire(now activity.Time) {
-	for len(x.segs) > 1 && x.segs[0].saved {
-		seg := x.segs[0]
-		old := x.cfg.MaxAge > 0 && !seg.lost && now.Sub(seg.maxEnded) > x.cfg.MaxAge ||
-			x.cfg.MaxAge > 0 && seg.lost && now.Sub(max(seg.maxEnded, seg.maxPlanned)) > x.cfg.MaxAge
-		many := x.cfg.MaxFinished > 0 && x.finished > x.cfg.MaxFinished
-		large := x.cfg.MaxArchive > 0 && x.archived > x.cfg.MaxArchive
-		if !old && !many && !large {
-			return
-		}
-		l := look{x: x, at: true}
-		full := l.with(seg, partIDs|partCodes)
-		if full == nil {
-			return // the archive can't be read now; later
-		}
-		for i := range full.n {
-			if !full.isDead(i) {
-				x.remove(full, i)
-				x.count.evicted++
-				switch {
-				case old:
-					x.hits.ByAge++
-				case many:
-					x.hits.ByCount++
-				default:
-					x.hits.ByArchive++
-				}
+// Retire lets go of finished activities that ended too long ago, or that are more
+// than the archive's bounds leave room for: of some segments at a time, from the
+// oldest. It returns how many went; after 0 there is no more to do. Without the
+// archive, what comes lets go of them too, and with it nothing else does, so whoever
+// holds the index calls it now and then. What has to be read of the archive is read
+// without holding anybody up. It is safe for concurrent use.
+func (x *Index) Retire(ctx context.Context) (int, error) { return x.retire(ctx, 128) }
+
+// retire takes so many steps, each with a hold of the lock.
+func (x *Index) retire(ctx context.Context, steps int) (gone int, err error) {
+	var there *segment
+	for range steps {
+		n, away := x.retireSome(there)
+		gone += n
+		if away != nil {
+			if there, err = x.fetch(ctx, away, retireParts); err != nil {
+				return gone, err
 			}
+		} else if n == 0 {
+			break
 		}
-		x.log.forget(seg.maxSeq)
-		x.moments.forget(seg.minBegun)
-		x.forgotten = max(x.forgotten, x.moments.time(seg.maxSeq))
-		x.archived -= seg.stored
-		x.retired = append(x.retired, seg.first)
-		x.cache.forget(seg.first)
+	}
+	return gone, nil
+}
+
+// retireParts are those of a segment that are needed to take rows out.
+const retireParts = partIDs | partCodes
+
+// retireSome lets go of some rows and returns how many. When parts of a segment are
+// away it returns that one, to be called again with them there.
+func (x *Index) retireSome(there *segment) (gone int, away *segment) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	before := x.finished
+	away = x.expire(x.now(), there)
+	if away == nil && x.finished == before {
+		away = x.retireFirst(there)
+	}
+	for len(x.segs) > 1 && x.segs[0].saved && x.segs[0].dead.n == x.segs[0].n {
+		x.archived -= x.segs[0].stored
+		x.retired = append(x.retired, x.segs[0].first)
+		x.cache.forget(x.segs[0].first)
 		x.drop(0, 1)
 	}
+	x.release(rowsPerSegment / 4)
+	return before - x.finished, away
+}
+
+// retireFirst takes the rows of the first segment out when the archive's bounds
+// leave no room for them, or returns it when parts of it are away.
+func (x *Index) retireFirst(there *segment) (away *segment) {
+	many := x.cfg.MaxFinished > 0 && x.finished > x.cfg.MaxFinished
+	large := x.cfg.MaxArchive > 0 && x.archived > x.cfg.MaxArchive
+	if x.cfg.Archive == nil || len(x.segs) < 2 || !x.segs[0].saved || !many && !large {
+		return nil
+	}
+	seg := x.segs[0]
+	if !seg.has(retireParts) {
+		if there == nil || there.first != seg.first {
+			return seg
+		}
+		seg = there
+	}
+	for i := range seg.n {
+		if seg.isDead(i) {
+			continue
+		}
+		x.evict(seg, i)
+		if many {
+			x.hits.ByCount++
+		} else {
+			x.hits.ByArchive++
+		}
+	}
+	return nil
 }

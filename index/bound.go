@@ -122,22 +122,12 @@ func (x *Index) bytes() int64 {
 
 // bound evicts what exceeds a bound. x.mu is held.
 func (x *Index) bound(now activity.Time) {
-	if x.cfg.Archive != nil {
-		x.retire(now)
+	if x.cfg.Archive != nil { // Retire does the rest
 		x.cool()
 		x.release(rowsPerSegment / 4)
 		return
 	}
-	if x.cfg.MaxAge > 0 {
-		for x.finished > 0 {
-			seg, i := x.oldestRow()
-			if now.Sub(x.endOf(seg, i)) <= x.cfg.MaxAge {
-				break
-			}
-			x.evict(seg, i)
-			x.hits.ByAge++
-		}
-	}
+	x.expire(now, nil)
 	for x.cfg.MaxFinished > 0 && x.finished > x.cfg.MaxFinished {
 		x.evictLargest()
 		x.hits.ByCount++
@@ -153,14 +143,46 @@ func (x *Index) bound(now activity.Time) {
 	x.release(rowsPerSegment / 4)
 }
 
-// endOf returns when an activity ended, or when it was lost.
-func (x *Index) endOf(seg *segment, i int) activity.Time {
-	if seg.ended[i] != 0 {
-		return seg.ended[i]
+// expire lets go of the oldest rows that ended too long ago, of a good many at a
+// time: whoever waits for the lock is not to wait for what aged while nothing came.
+// Where parts of a row's segment are away, and it is not there, it is returned.
+func (x *Index) expire(now activity.Time, there *segment) (away *segment) {
+	if x.cfg.MaxAge == 0 || now < x.ripe {
+		return nil
 	}
-	l := look{x: x}
-	a := l.activity(seg.id(i), 0)
-	return max(a.LostAt, a.LastSeenAt)
+	for n := 0; x.finished > 0 && n < rowsPerSegment/2; n++ {
+		seg, i := x.oldestRow()
+		if !seg.has(retireParts) {
+			if there == nil || there.first != seg.first {
+				return seg
+			}
+			seg = there
+		}
+		if ended := x.endOf(seg, i); now.Sub(ended) <= x.cfg.MaxAge {
+			x.ripe = ended + activity.Time(x.cfg.MaxAge)
+			break
+		}
+		x.evict(seg, i)
+		x.hits.ByAge++
+	}
+	if x.cfg.LogID == "" { // moments are for this alone
+		x.moments.forget(x.moments.seq(now-activity.Time(x.cfg.MaxAge), x.log.seq))
+	}
+	return nil
+}
+
+// endOf returns when an activity ended, as far as that can be believed: not after
+// it was heard of last, or its sender's clock could have it stay for ever, and with
+// it all that ended after it.
+func (x *Index) endOf(seg *segment, i int) activity.Time {
+	heard := x.moments.time(seg.seq[i])
+	if heard == 0 && len(x.moments.marks) > 0 { // longer ago than is known
+		heard = x.moments.marks[0].Time
+	}
+	if ended := seg.ended[i]; ended != 0 {
+		return min(ended, heard)
+	}
+	return heard // when it was lost
 }
 
 // oldestRow returns the finished row that ended first; there is one.

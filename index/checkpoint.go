@@ -400,7 +400,8 @@ func (s *state) finished(t *tally, byState *[8]int64, byType *[16]int64) {
 // appendState appends everything but the segments that are given. x.mu is held.
 //
 //	state    := 1, seq, held rows, forgotten, moments, keys, counters, usual durations, tally of what
-//	            has ended, resources, scopes, open activities, refused ids, segments
+//	            has ended, resources, scopes, open activities, refused ids, segments, and when there
+//	            are any the sequences of events that wait, each less the one before
 //	open     := id (24), name, parent (8), kind, sampling, start, resource, scope,
 //	            merged events, up to number, begun, record
 //	segments := of each its number, summary, dead rows, spans, codes, places, text
@@ -469,8 +470,33 @@ func (x *Index) appendState(b []byte) []byte {
 			s.bytes(&data)
 		}
 	}
+	if len(x.waiting) > 0 { // seldom
+		s.waiting(x)
+	}
 	return s.b
 }
+
+func (s *state) waiting(x *Index) {
+	n := s.count(len(x.waiting))
+	if s.reading() {
+		x.waiting = make([]uint64, n)
+		x.waits.Store(int64(n))
+		x.unread = errWaits
+	}
+	before := uint64(0)
+	for i := range x.waiting {
+		step := x.waiting[i] - before
+		s.uint(&step)
+		if step == 0 || before+step < before {
+			panic(errPart)
+		}
+		before += step
+		x.waiting[i] = before
+	}
+}
+
+// errWaits stands until it is tried again.
+var errWaits = errors.New("a part of the archive could not be read before the last start")
 
 func (s *state) id(id *activity.ID) {
 	s.raw(id.Trace[:])
@@ -550,6 +576,9 @@ func (x *Index) restoreState(data []byte) (err error) {
 			return err
 		}
 		tail = append(tail, seg)
+	}
+	if s.from.rec != "" {
+		s.waiting(x)
 	}
 	if s.from.rec != "" {
 		return errPart

@@ -365,6 +365,20 @@ func TestArchiveCounts(t *testing.T) {
 
 // What was retired is gone, from the index and from the archive, and the oldest
 // goes first.
+// retireAll does what whoever holds an index does now and then.
+func retireAll(t *testing.T, x *Index) {
+	t.Helper()
+	for {
+		n, err := x.Retire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			return
+		}
+	}
+}
+
 func TestArchiveRetires(t *testing.T) {
 	clock := newClock()
 	store := newShelf()
@@ -372,6 +386,7 @@ func TestArchiveRetires(t *testing.T) {
 	tr := newTraffic(1)
 	for range 30 {
 		x.Apply(clone(tr.next(1_000)))
+		retireAll(t, x)
 		store.store(x)
 	}
 	s := stats(t, x)
@@ -470,6 +485,79 @@ func TestArchiveBroken(t *testing.T) {
 	}
 }
 
+// What came while the archive could not be read waits, through a restart too, and
+// is folded as if it had come in time.
+func TestWaiting(t *testing.T) {
+	clock := newClock()
+	store := newShelf()
+	cfg := Config{LogID: "01LOG", Archive: store, MaxBytes: 1, MaxCache: 1, Now: clock.Now}
+	x := New(cfg)
+	whole := New(Config{LogID: "01LOG", MaxFinished: -1, MaxBytes: -1, Now: clock.Now})
+	tr := newTraffic(1)
+	apply := func(events []activity.Event) {
+		whole.Apply(clone(events))
+		x.Apply(clone(events))
+	}
+	for range 20 {
+		apply(tr.next(1_000))
+		store.store(x)
+	}
+	disk := errors.New("input/output error")
+	breaks := func(err error) {
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		store.broken = err
+	}
+	breaks(disk)
+	var late []activity.Event
+	for k := range 5 {
+		e := ev(tr.ids[1+k], 90, at(time.Hour), activity.EventUpdated, num("late", int64(k)))
+		tr.seq++
+		e.Seq, e.ReceivedAt = tr.seq, clock.time()
+		late = append(late, e)
+	}
+	apply(late)
+	var want []uint64
+	for _, e := range late {
+		want = append(want, e.Seq)
+	}
+	waits := func(want []uint64) {
+		t.Helper()
+		if got, why := x.Waiting(); !slices.Equal(got, want) || (why != nil) != (len(want) > 0) || x.Waits() != len(want) {
+			t.Fatalf("%v wait (%v), want %v", got, why, want)
+		}
+	}
+	waits(want)
+	if err := x.Retry(clone(late[2:3])[0]); !errors.Is(err, disk) {
+		t.Errorf("while it is broken: %v", err)
+	}
+	waits(want)
+	// One at once, also the last event of the log, the others after a restart.
+	breaks(nil)
+	for _, k := range []int{4, 1} {
+		if err := x.Retry(clone(late[k : k+1])[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if changes, err := x.Read(late[3].Seq, 10); err != nil || len(changes) != 1 || changes[0].Activity.ID != late[4].ID || changes[0].Seq != late[4].Seq {
+		t.Errorf("a stream that resumes reads %v, %v", changes, err)
+	}
+	waits([]uint64{want[0], want[2], want[3]})
+	store.store(x)
+	x = store.restore(t, cfg)
+	waits([]uint64{want[0], want[2], want[3]})
+	for range 2 { // again it changes nothing
+		for _, e := range clone(late) {
+			if err := x.Retry(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waits(nil)
+	}
+	apply(tr.next(1_000))
+	compare(t, whole, x, tr)
+}
+
 // What is stored of a state, cut or changed anywhere, is an error and no panic.
 func FuzzRestore(f *testing.F) {
 	store := newShelf()
@@ -478,6 +566,7 @@ func FuzzRestore(f *testing.F) {
 	x.Apply(clone(tr.next(60)))
 	store.store(x)
 	f.Add(store.state, 0, byte(0))
+	f.Add(append(slices.Clone(store.state), 2, 5, 1), 0, byte(0)) // events 5 and 6 wait
 	f.Add(store.state[:len(store.state)/2], 0, byte(0))
 	for place := 1; place < len(store.state); place += len(store.state) / 20 {
 		f.Add(store.state, place, byte(0x81))

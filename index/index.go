@@ -9,8 +9,10 @@ package index
 
 import (
 	"cmp"
+	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/midspan/midspan/activity"
@@ -117,15 +119,20 @@ type Index struct {
 	// and no more than MaxInFlight.
 	refused map[activity.ID]struct{}
 	hits    Hits
+	waiting []uint64     // events that could not be folded yet, in their order
+	waits   atomic.Int64 // how many; read without mu
+	unread  error        // why
+	retries bool         // the event that is folded has waited
 
-	segs        []*segment // by row, with gaps between; the last one is being written
-	maxText     int        // bytes of records in one segment
-	died        int        // rows, in sealed segments, since these were last gathered
-	ids         idTable    // of all segments but the last
-	recent      recentIDs  // of the last
-	oldest      uint64     // row: all before it are gone
-	finished    int        // rows held
-	sealedBytes int64      // of all segments but the last
+	segs        []*segment    // by row, with gaps between; the last one is being written
+	maxText     int           // bytes of records in one segment
+	died        int           // rows, in sealed segments, since these were last gathered
+	ids         idTable       // of all segments but the last
+	recent      recentIDs     // of the last
+	oldest      uint64        // row: all before it are gone
+	ripe        activity.Time // before then no row is too old
+	finished    int           // rows held
+	sealedBytes int64         // of all segments but the last
 
 	// With an archive.
 	cache    cache    // guards itself
@@ -188,8 +195,13 @@ func (x *Index) Apply(events []activity.Event) {
 		x.applyNumbered(events)
 	} else {
 		x.count.turn(now)
+		if x.cfg.MaxAge > 0 {
+			x.moments.add(now, x.log.seq+1) // what bound judges ages by
+		}
 		for i := range events {
-			x.apply(&events[i], now)
+			if x.apply(&events[i], &x.log.seq, now) != nil {
+				x.count.notIndexed++
+			}
 		}
 	}
 	x.bound(now)
@@ -211,7 +223,11 @@ func (x *Index) applyNumbered(events []activity.Event) {
 		}
 		x.log.skipTo(e.Seq - 1)
 		seq := e.Seq
-		x.apply(e, e.ReceivedAt)
+		if err := x.apply(e, &x.log.seq, e.ReceivedAt); err != nil {
+			x.waiting = append(x.waiting, seq)
+			x.waits.Store(int64(len(x.waiting)))
+			x.unread = err
+		}
 		if x.log.seq < seq {
 			x.log.seq = seq
 			x.log.append(logEntry{})
@@ -219,28 +235,71 @@ func (x *Index) applyNumbered(events []activity.Event) {
 	}
 }
 
-// apply folds one event. x.mu is held.
-func (x *Index) apply(e *activity.Event, now activity.Time) {
+// apply folds one event, which gets the number behind *seq. The error is why the
+// archive does not tell whether it changes a finished activity: nothing has
+// happened then. x.mu is held.
+func (x *Index) apply(e *activity.Event, seq *uint64, now activity.Time) error {
 	o := x.last
 	if o == nil || o.head.ID != e.ID {
 		o = x.open.Get(e.ID)
 	}
 	if o == nil {
-		if !e.First && x.applyLate(e, now) {
-			return
+		if !e.First {
+			if done, err := x.applyLate(e, seq, now); done || err != nil {
+				return err
+			}
 		}
 		if x.refuses(e) {
-			return
+			return nil
 		}
 		o = x.newOpen()
 		x.open.Put(e.ID, o)
 		x.count.started(now)
 	}
 	before := o.head.State
-	if !o.fold(e, &x.log.seq) {
-		return // seen before
+	if o.fold(e, seq) { // not seen before
+		x.after(o, e, before, now)
 	}
-	x.after(o, e, before, now)
+	return nil
+}
+
+// MaxWaiting is how many events may wait. Who feeds an index of which more do
+// should take no others.
+const MaxWaiting = 1 << 16
+
+// Waiting returns, in their order, which events of the log are not folded since a
+// part of the archive could not be read when they came, and why. They are part of a
+// checkpoint: the log has to hold them until Retry has folded them.
+func (x *Index) Waiting() (seqs []uint64, why error) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if len(x.waiting) == 0 {
+		return nil, nil
+	}
+	return slices.Clone(x.waiting), x.unread
+}
+
+// Waits returns how many events wait.
+func (x *Index) Waits() int { return int(x.waits.Load()) }
+
+// Retry folds an event that waits. The error is why it has to wait on.
+func (x *Index) Retry(e activity.Event) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	at, ok := slices.BinarySearch(x.waiting, e.Seq)
+	if !ok {
+		return nil
+	}
+	before := e.Seq - 1
+	x.retries = true
+	err := x.apply(&e, &before, x.now())
+	if x.retries = false; err != nil {
+		x.unread = err
+		return err
+	}
+	x.waiting = slices.Delete(x.waiting, at, at+1)
+	x.waits.Store(int64(len(x.waiting)))
+	return nil
 }
 
 // refuses reports whether an event belongs to an activity that is not indexed:
@@ -273,19 +332,16 @@ func (x *Index) refuses(e *activity.Event) bool {
 
 // applyLate folds an event into an activity that has left the flight: a final
 // span that enriches it, or a sign of life of one that was given up. It returns
-// false when there is no such activity.
-func (x *Index) applyLate(e *activity.Event, now activity.Time) bool {
+// false when there is no such activity. The error is why that can't be told.
+func (x *Index) applyLate(e *activity.Event, seq *uint64, now activity.Time) (bool, error) {
 	l := look{x: x, at: true}
-	seg, i := l.findRow(e.ID, partIDs)
-	if seg != nil {
-		seg = l.with(seg, allParts)
+	found, i := l.findRow(e.ID, partIDs)
+	if found == nil {
+		return false, l.err // there may be one
 	}
-	switch {
-	case l.err != nil: // there may be one
-		x.count.notIndexed++
-		return true
-	case seg == nil:
-		return false
+	seg := l.with(found, allParts)
+	if seg == nil {
+		return false, l.err
 	}
 	o := x.newOpen()
 	b := seg.base(i)
@@ -293,14 +349,14 @@ func (x *Index) applyLate(e *activity.Event, now activity.Time) bool {
 	o.merged, o.begun = merged, seg.begun[i]
 	o.rebuild(events, 0)
 	before := o.head.State
-	if !o.fold(e, &x.log.seq) {
+	if !o.fold(e, seq) {
 		x.discard(o)
-		return true
+		return true, nil
 	}
 	x.remove(seg, i)
 	x.open.Put(e.ID, o)
 	x.after(o, e, before, now)
-	return true
+	return true, nil
 }
 
 // after does what follows from an event that was folded.
@@ -324,13 +380,19 @@ func (x *Index) after(o *openActivity, e *activity.Event, before activity.State,
 	x.close(o)
 }
 
-// publish appends the event to the log, as what it turned out to be.
+// publish appends the event to the log, as what it turned out to be. One that has
+// waited has its place there.
 func (x *Index) publish(e *activity.Event, before activity.State, o *openActivity) {
 	after := o.head.State
 	if after == before && o.refused && e.Kind.State() != after {
 		x.count.ignored++
 	}
-	x.log.append(logEntry{id: e.ID, kind: kindOf(before, after)})
+	entry := logEntry{id: e.ID, kind: kindOf(before, after)}
+	if x.retries {
+		x.log.replace(e.Seq, entry)
+	} else {
+		x.log.append(entry)
+	}
 }
 
 // kindOf returns what an event turned out to be by the states around it.

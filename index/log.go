@@ -47,6 +47,13 @@ func (l *eventLog) append(e logEntry) {
 	l.ring[l.at] = e
 }
 
+// replace stores another entry of an event that was appended before.
+func (l *eventLog) replace(seq uint64, e logEntry) {
+	if l.floor < seq && seq <= l.seq {
+		l.ring[seq%uint64(len(l.ring))] = e
+	}
+}
+
 func (l *eventLog) grow() {
 	old := l.ring
 	// By much: what is not written yet is no memory of the system's, a copy is.

@@ -113,6 +113,7 @@ func TestMoment(t *testing.T) {
 	}
 	x.cfg.MaxAge = time.Hour
 	x.Apply([]activity.Event{{ID: id(2, 1), Seq: n + 1, Kind: activity.EventStarted, Rev: 1, At: at(0), ReceivedAt: at(n * 100 * time.Millisecond)}})
+	retireAll(t, x)
 	if _, err := x.Moment(at(0)); !errors.Is(err, activity.ErrForgotten) {
 		t.Errorf("of what is forgotten: %v", err)
 	}

@@ -210,8 +210,11 @@ func (c *counters) finished(h *activity.Head, e *activity.Event, now activity.Ti
 }
 
 // Stats counts the index.
-func (x *Index) Stats(context.Context) (*activity.Stats, error) {
+func (x *Index) Stats(ctx context.Context) (*activity.Stats, error) {
 	x.beforeRead()
+	if x.cfg.Archive != nil {
+		_, _ = x.retire(ctx, 16) // where the archive can't be read, the rest can be counted
+	}
 	x.mu.Lock() // the clock turns buckets
 	defer x.mu.Unlock()
 	now := x.now()
@@ -224,7 +227,7 @@ func (x *Index) Stats(context.Context) (*activity.Stats, error) {
 		ByState:   make(map[activity.State]int64),
 		ByType:    make(map[activity.Type]int64),
 		ByService: make(map[string]int64),
-		Evicted:   c.evicted, NotIndexed: c.notIndexed, Ignored: c.ignored, Leaked: c.leaked,
+		Evicted:   c.evicted, NotIndexed: c.notIndexed + int64(len(x.waiting)), Ignored: c.ignored, Leaked: c.leaked,
 		Held: activity.Held{
 			Finished: int64(x.finished), InFlight: int64(x.open.Len()), Bytes: x.bytes(),
 			MaxFinished: int64(max(x.cfg.MaxFinished, 0)), MaxInFlight: int64(x.cfg.MaxInFlight),
@@ -249,7 +252,7 @@ func (x *Index) Stats(context.Context) (*activity.Stats, error) {
 	}
 	switch {
 	case x.finished > 0 && x.segs[0].saved:
-		s.Held.Oldest = x.segs[0].minEnded
+		s.Held.Oldest = max(x.segs[0].minEnded, x.ripe-activity.Time(x.cfg.MaxAge))
 	case x.finished > 0:
 		seg, i := x.oldestRow()
 		s.Held.Oldest = seg.ended[i]

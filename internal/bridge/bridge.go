@@ -21,6 +21,7 @@ import (
 	"github.com/midspan/midspan/activity"
 	"github.com/midspan/midspan/api"
 	"github.com/midspan/midspan/dashboard"
+	"github.com/midspan/midspan/index"
 	"github.com/midspan/midspan/internal/forward"
 	"github.com/midspan/midspan/internal/liveness"
 	"github.com/midspan/midspan/internal/receiver"
@@ -275,6 +276,9 @@ func (b *Bridge) Run(ctx context.Context) error {
 		})
 	}
 	running.Go(func() { b.leases.Run(ctx, b.store.index, b.store) })
+	if b.store.keeper == nil { // which does it too
+		running.Go(func() { retire(ctx, b.store.index) })
+	}
 	<-ctx.Done()
 
 	end, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -296,6 +300,20 @@ func (b *Bridge) Run(ctx context.Context) error {
 		err = errors.Join(err, e)
 	}
 	return err
+}
+
+// retire has an index let go of what is too old, also while nothing comes.
+func retire(ctx context.Context, x *index.Index) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_, _ = x.Retire(ctx) // it is all in memory
+		}
+	}
 }
 
 // closeServer ends a server; who does not take an answer in time is cut off.

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -145,6 +146,9 @@ func (s *store) openForward(ctx context.Context, cfg forward.Config, logger *slo
 func (s *store) Append(ctx context.Context, events []activity.Event) (err error) {
 	appended := s.self.appending(ctx, events)
 	defer func() { appended(err) }()
+	if n := s.index.Waits(); n >= index.MaxWaiting {
+		return fmt.Errorf("%w: %d events wait for a part of the history that cannot be read", eventlog.ErrUnavailable, n)
+	}
 	if s.redact != nil {
 		s.redact.Events(events)
 	}
@@ -167,12 +171,18 @@ func (s *store) Append(ctx context.Context, events []activity.Event) (err error)
 	return err
 }
 
-// health returns why nothing can be taken, or nil.
+// health returns why nothing can be taken, or what is taken not shown, or nil.
 func (s *store) health() error {
 	if s.sqlite == nil {
 		return nil
 	}
-	return s.sqlite.Health()
+	if err := s.sqlite.Health(); err != nil {
+		return err
+	}
+	if waiting, why := s.index.Waiting(); len(waiting) > 0 {
+		return fmt.Errorf("%d events are taken and not shown, until their part of the history can be read: %w", len(waiting), why)
+	}
+	return nil
 }
 
 // close ends the store when nobody appends any more.

@@ -177,6 +177,82 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// An event of what can't be read now stays in the log until it can.
+func TestLateEventOfDamage(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		repair string // after this
+	}{{"repaired before a restart", ""}, {"repaired after a restart", "restart"}, {"repaired at work", "none"}} {
+		t.Run(tt.name, func(t *testing.T) {
+			folder := t.TempDir()
+			cfg := index.Config{MaxBytes: 1}
+			b := open(t, folder, cfg, Config{Every: time.Hour})
+			for n := range 14 {
+				if err := b.log.Append(t.Context(), spans(1_000*n, 1_000)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := b.keeper.Stop(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			update := func(query string) {
+				t.Helper()
+				if err := b.log.Update(t.Context(), func(tx *sql.Tx) error {
+					_, err := tx.ExecContext(t.Context(), query)
+					return err
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			again := func() {
+				t.Helper()
+				b.die(t)
+				b = open(t, folder, cfg, Config{Every: time.Hour})
+			}
+			update("CREATE TABLE good AS SELECT id, data FROM part WHERE id = 3")
+			update("UPDATE part SET data = zeroblob(length(data)) WHERE id = 3")
+			again()
+			late := spans(0, 1)
+			late[1].Rev, late[1].Attrs = 3, []activity.Attr{{Key: "late", Value: activity.StringValue("precious")}}
+			if err := b.log.Append(t.Context(), late[1:]); err != nil {
+				t.Fatal(err)
+			}
+			_, last := b.log.Bounds()
+			for range 2 { // more comes, and a checkpoint
+				if err := errors.Join(b.log.Append(t.Context(), spans(14_000, 100)), b.keeper.Checkpoint(t.Context())); err != nil {
+					t.Fatal(err)
+				}
+				if floor, _ := b.log.Bounds(); floor >= last {
+					t.Fatalf("the log let go of the events up to %d; %d is not in the history", floor, last)
+				}
+				if tt.repair == "restart" {
+					again()
+				}
+			}
+			if seqs, why := b.Waiting(); len(seqs) != 1 || seqs[0] != last || why == nil || !strings.Contains(why.Error(), "segment 0") {
+				t.Fatalf("%v wait: %v", seqs, why)
+			}
+			update("UPDATE part SET data = (SELECT data FROM good WHERE good.id = part.id) WHERE id = 3")
+			if tt.repair == "none" {
+				b.keeper.tend(t.Context())
+			} else {
+				again()
+			}
+			defer func() { b.die(t) }()
+			d, err := b.Get(t.Context(), late[1].ID)
+			if err != nil || !strings.Contains(string(d.Activity.AppendJSON(nil)), "precious") {
+				t.Errorf("%v, %v", d, err)
+			}
+			if err := b.keeper.Stop(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if floor, last := b.log.Bounds(); floor != last || b.Waits() != 0 {
+				t.Errorf("the log holds the events after %d up to %d, %d wait", floor, last, b.Waits())
+			}
+		})
+	}
+}
+
 // What was changed in the file is found out, and names the place.
 func TestDamage(t *testing.T) {
 	for _, tt := range []struct{ name, change, want string }{

@@ -40,6 +40,11 @@ type Keeper struct {
 	failed atomic.Int64
 	err    atomic.Pointer[error]
 
+	changed atomic.Bool // the index, and not by events, since the last checkpoint
+	// For run alone.
+	next    uint64 // where the events that wait are tried again
+	failing bool
+
 	stop    chan struct{}
 	stopped sync.WaitGroup
 	once    sync.Once
@@ -68,7 +73,34 @@ func Open(ctx context.Context, store *Store, log eventlog.Log, cfg index.Config)
 		x.Apply(events)
 		at = events[len(events)-1].Seq
 	}
+	if _, err := retry(ctx, x, log, 0); err != nil {
+		return nil, 0, err
+	}
 	return x, checkpoint, nil
+}
+
+// retry has the index fold those of its events that wait and stand behind a
+// sequence, until some have failed again. It returns where to go on, which is 0
+// after the last one.
+func retry(ctx context.Context, x *index.Index, log eventlog.Log, after uint64) (uint64, error) {
+	const atATime = 8 // each may read what is damaged
+	failed := 0
+	seqs, _ := x.Waiting()
+	for _, seq := range seqs {
+		if seq <= after {
+			continue
+		}
+		events, err := log.Read(ctx, seq-1, 1)
+		if err != nil {
+			return after, fmt.Errorf("history: read event %d, which is not in the history yet: %w", seq, err)
+		}
+		if x.Retry(events[0]) != nil {
+			if failed++; failed == atATime {
+				return seq, nil
+			}
+		}
+	}
+	return 0, nil
 }
 
 // NewKeeper returns a Keeper at work. checkpoint is what Open returned.
@@ -84,6 +116,8 @@ func NewKeeper(cfg Config, checkpoint uint64) *Keeper {
 	}
 	k := &Keeper{cfg: cfg, stop: make(chan struct{})}
 	k.seq.Store(checkpoint)
+	floor, _ := cfg.Log.Bounds()
+	k.changed.Store(floor < checkpoint) // some of the log may go
 	k.stopped.Go(k.run)
 	return k
 }
@@ -101,9 +135,10 @@ func (k *Keeper) run() {
 			return
 		case <-look.C:
 		}
+		k.tend(context.Background())
 		fresh := k.cfg.Index.Head().Seq - k.seq.Load()
 		since := time.Since(last)
-		if fresh == 0 || since < retry || fresh < k.cfg.Events && since < k.cfg.Every {
+		if fresh == 0 && !k.changed.Load() || since < retry || fresh < k.cfg.Events && since < k.cfg.Every {
 			continue
 		}
 		err := k.Checkpoint(context.Background())
@@ -116,11 +151,34 @@ func (k *Keeper) run() {
 	}
 }
 
+// tend does what no event brings about: it has the index let go of what is too old
+// or too much, and fold what has waited.
+func (k *Keeper) tend(ctx context.Context) {
+	before := k.cfg.Index.Waits()
+	gone, err := k.cfg.Index.Retire(ctx)
+	if before > 0 {
+		var failed error
+		k.next, failed = retry(ctx, k.cfg.Index, k.cfg.Log, k.next)
+		err = errors.Join(err, failed)
+	}
+	if gone > 0 || k.cfg.Index.Waits() < before {
+		k.changed.Store(true)
+	}
+	if err != nil && !k.failing {
+		k.cfg.Logger.Warn("history: what is kept can't be read, and is tried again", "error", err)
+	}
+	k.failing = err != nil
+}
+
 // Checkpoint writes one now, and lets the log go of what it holds.
 func (k *Keeper) Checkpoint(ctx context.Context) (err error) {
+	changed := k.changed.Swap(false)
 	defer func() {
 		if err != nil {
 			k.failed.Add(1)
+			if changed {
+				k.changed.Store(true)
+			}
 		}
 		k.err.Store(&err)
 	}()
@@ -131,6 +189,9 @@ func (k *Keeper) Checkpoint(ctx context.Context) (err error) {
 	k.cfg.Index.Saved(c)
 	k.seq.Store(c.Seq)
 	upTo := c.Seq
+	if waiting, _ := k.cfg.Index.Waiting(); len(waiting) > 0 {
+		upTo = min(upTo, waiting[0]-1)
+	}
 	if k.cfg.Keep != nil {
 		needed, err := k.cfg.Keep(ctx)
 		if err != nil {
@@ -158,7 +219,7 @@ func (k *Keeper) Stop(ctx context.Context) error {
 	k.once.Do(func() {
 		close(k.stop)
 		k.stopped.Wait()
-		if k.cfg.Index.Head().Seq != k.seq.Load() {
+		if k.changed.Load() || k.cfg.Index.Head().Seq != k.seq.Load() {
 			k.stopErr = k.Checkpoint(ctx)
 		}
 	})
