@@ -59,6 +59,148 @@ func TestMaxAge(t *testing.T) {
 	checkCounts(t, x)
 }
 
+// Age goes by when something was heard of last at most: a sender whose clock is
+// years ahead keeps nothing for longer, its own spans or others'.
+func TestMaxAgeOfTheFuture(t *testing.T) {
+	for _, logID := range []string{"", "01LOG"} {
+		for _, store := range []*shelf{nil, newShelf()} {
+			if store != nil && logID == "" {
+				continue
+			}
+			t.Run(fmt.Sprint("log ", logID, ", archive ", store != nil), func(t *testing.T) {
+				clock := newClock()
+				cfg := Config{LogID: logID, MaxAge: time.Hour, MaxBytes: 1, Now: clock.Now}
+				if store != nil {
+					cfg.Archive = store
+				}
+				x := New(cfg)
+				seq := uint64(0)
+				for n := range 10_000 {
+					e := ev(id(1, n+1), 0, clock.time(), activity.EventCompleted)
+					if n%100 == 0 {
+						e.At += activity.Time(100 * 365 * 24 * time.Hour)
+					}
+					seq++
+					e.Seq, e.ReceivedAt, e.EndTime, e.StartTime = seq, clock.time(), e.At, e.At
+					x.Apply([]activity.Event{e})
+					clock.advance(time.Second)
+				}
+				retireAll(t, x)
+				if store != nil {
+					store.store(x)
+				}
+				if s := stats(t, x); s.Held.Finished != 3600 || x.Hits() != (Hits{ByAge: 6400}) {
+					t.Errorf("%d are held, %+v", s.Held.Finished, x.Hits())
+				}
+				clock.advance(2 * time.Hour)
+				retireAll(t, x)
+				if s := stats(t, x); s.Held.Finished != 0 {
+					t.Errorf("%d are held after all", s.Held.Finished)
+				}
+				checkCounts(t, x)
+			})
+		}
+	}
+}
+
+// What lies in an archive ages one by one as well, in a quiet index as in a busy
+// one, and nothing of it is read while events are applied.
+func TestMaxAgeOfArchive(t *testing.T) {
+	clock := newClock()
+	store := newShelf()
+	cfg := Config{LogID: "01LOG", MaxAge: time.Hour, Archive: store, MaxBytes: 1, Now: clock.Now}
+	x := New(cfg)
+	seq := uint64(0)
+	add := func(n int, every time.Duration) {
+		for range n {
+			seq++
+			e := ev(id(1, int(seq)), 0, clock.time(), activity.EventCompleted)
+			e.Seq, e.ReceivedAt, e.EndTime, e.StartTime = seq, clock.time(), clock.time(), clock.time()
+			x.Apply([]activity.Event{e})
+			clock.advance(every)
+		}
+	}
+	held := func(want int64) {
+		t.Helper()
+		if s := stats(t, x); s.Held.Finished != want || s.Evicted != int64(seq)-want {
+			t.Errorf("%d are held and %d evicted, want %d held", s.Held.Finished, s.Evicted, want)
+		}
+		checkCounts(t, x)
+	}
+	add(14_000, 0)
+	store.store(x)
+	x = store.restore(t, cfg) // all that is archived is away
+	if len(store.segments) != 2 || x.cooled != 2 {
+		t.Fatalf("%d segments, %d are away", len(store.segments), x.cooled)
+	}
+	clock.advance(30 * time.Minute)
+	add(3_000, 0) // another segment is full, and is not archived yet
+	held(17_000)
+	clock.advance(30*time.Minute + 1)
+	loads := store.loads
+	add(1, 0)
+	if store.loads != loads {
+		t.Error("an event had the archive read")
+	}
+	if _, err := x.Get(t.Context(), id(1, 1)); err != nil {
+		t.Errorf("nobody has retired it: %v", err)
+	}
+	n, err := x.Retire(t.Context())
+	if n != 14_000 || err != nil {
+		t.Errorf("%d went, %v", n, err)
+	}
+	held(3_001)
+	if n, err := x.Retire(t.Context()); n != 0 || err != nil {
+		t.Errorf("then %d went, %v", n, err)
+	}
+	if _, err := x.Get(t.Context(), id(1, 14_000)); !errors.Is(err, activity.ErrNotFound) {
+		t.Errorf("the last that was too old: %v", err)
+	}
+	if s := stats(t, x); s.Held.Oldest != at(30*time.Minute) {
+		t.Errorf("the oldest is of %v", s.Held.Oldest)
+	}
+	store.store(x)
+	if len(store.segments) != 0 {
+		t.Errorf("the archive holds %d segments", len(store.segments))
+	}
+	// A quiet index, whose archived segment holds months, a row an hour.
+	x = store.restore(t, cfg)
+	held(3_001)
+	cfg.MaxAge = 24 * time.Hour
+	x = store.restore(t, cfg)
+	add(9_000, time.Hour)
+	store.store(x)
+	x = store.restore(t, cfg)
+	for range 30 {
+		retireAll(t, x)
+		held(24)
+		add(1, time.Hour)
+	}
+	// Only what is left is told to the archive, and nothing comes back.
+	store.store(x)
+	x = store.restore(t, cfg)
+	retireAll(t, x)
+	held(24)
+}
+
+// What has aged while nothing came goes some at a time.
+func TestMaxAgeAfterRest(t *testing.T) {
+	clock := newClock()
+	x := New(Config{MaxAge: time.Hour, Now: clock.Now})
+	for n := range 20_000 {
+		run(x, id(1, n+1), clock.time(), clock.time(), nil)
+	}
+	clock.advance(2 * time.Hour)
+	run(x, id(2, 1), clock.time(), clock.time(), nil)
+	if x.finished < 10_000 {
+		t.Errorf("one event had %d go", 20_000-x.finished)
+	}
+	if n, err := x.Retire(t.Context()); n == 0 || err != nil || x.finished != 1 {
+		t.Errorf("%d are held, %d went, %v", x.finished, n, err)
+	}
+	checkCounts(t, x)
+}
+
 func TestMaxInFlight(t *testing.T) {
 	x := New(Config{MaxInFlight: 10, MaxFinished: 3})
 	for n := range 15 {

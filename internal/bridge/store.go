@@ -180,7 +180,7 @@ func (s *store) health() error {
 		return err
 	}
 	if waiting, why := s.index.Waiting(); len(waiting) > 0 {
-		return fmt.Errorf("%d events are taken and not shown, until their part of the history can be read: %w", len(waiting), why)
+		return fmt.Errorf("of what was taken, %d late events are not shown before their part of the history can be read: %w", len(waiting), why)
 	}
 	return nil
 }

@@ -2,10 +2,13 @@ package bridge
 
 import (
 	"context"
+	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -208,5 +211,84 @@ func TestTooLarge(t *testing.T) {
 	}
 	if err := s.Append(t.Context(), events[:1]); err != nil {
 		t.Errorf("%v", err)
+	}
+}
+
+// What is too old goes also while nothing comes.
+func TestRetireAtRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := index.New(index.Config{LogID: "01LOG", MaxAge: time.Minute})
+		e := activity.Event{Seq: 1, ID: activity.ID{Trace: activity.TraceID{1}, Span: activity.SpanID{1}}, Kind: activity.EventCompleted, At: activity.TimeOf(time.Now()), ReceivedAt: activity.TimeOf(time.Now())}
+		x.Apply([]activity.Event{e})
+		ctx, cancel := context.WithCancel(t.Context())
+		var retiring sync.WaitGroup
+		retiring.Go(func() { retire(ctx, x) })
+		for _, want := range []int64{0, 1} {
+			time.Sleep(59 * time.Second)
+			synctest.Wait()
+			if got := x.Hits().ByAge; got != want {
+				t.Errorf("%d have gone, want %d", got, want)
+			}
+		}
+		cancel()
+		retiring.Wait()
+	})
+}
+
+// What is taken and can't be shown has the bridge say why.
+func TestHealthOfLateEvents(t *testing.T) {
+	at, err := (&Config{}).bounds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Storage{Folder: t.TempDir()}
+	opened := func() *store {
+		t.Helper()
+		s, err := openStore(t.Context(), cfg, at, forward.Config{}, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	ended := func(n int, attrs ...activity.Attr) activity.Event {
+		e := activity.Event{ID: activity.ID{Trace: activity.TraceID{1}}, Kind: activity.EventCompleted, At: activity.Time(1000 + n)}
+		binary.BigEndian.PutUint64(e.ID.Span[:], uint64(n))
+		e.Attrs = attrs
+		return e
+	}
+	s := opened()
+	for first := 1; first < 14_000; first += 1_000 {
+		var events []activity.Event
+		for n := range 1_000 {
+			events = append(events, ended(first+n))
+		}
+		if err := s.Append(t.Context(), events); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.keeper.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.sqlite.Update(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), "UPDATE part SET data = zeroblob(length(data)) WHERE id = 3")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s = opened()
+	if err := s.health(); err != nil {
+		t.Errorf("before: %v", err)
+	}
+	if err := s.Append(t.Context(), []activity.Event{ended(1, activity.Attr{Key: "k", Value: activity.StringValue("v")})}); err != nil {
+		t.Errorf("a late event: %v", err)
+	}
+	if err := s.health(); err == nil || !strings.Contains(err.Error(), "1 late events") || !strings.Contains(err.Error(), "segment 0") {
+		t.Errorf("then: %v", err)
+	}
+	if err := s.close(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }

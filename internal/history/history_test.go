@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -302,6 +303,67 @@ func TestDamage(t *testing.T) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// What is too old goes from the file also while nothing comes, and what a process
+// that died has left of it goes later.
+func TestRetired(t *testing.T) {
+	folder := t.TempDir()
+	var now atomic.Int64
+	now.Store(time.Now().UnixNano())
+	cfg := index.Config{MaxBytes: 1, MaxAge: 24 * time.Hour, Now: func() time.Time { return time.Unix(0, now.Load()) }}
+	keep := Config{Every: time.Hour}
+	b := open(t, folder, index.Config{MaxBytes: 1}, keep)
+	for n := range 60 {
+		if err := b.log.Append(t.Context(), spans(1_000*n, 1_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parts := func() (n int) {
+		t.Helper()
+		if err := b.store.db.View(t.Context(), func(tx *sql.Tx) error {
+			return tx.QueryRowContext(t.Context(), "SELECT count(*) FROM part").Scan(&n)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if err := b.keeper.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := parts(); n < 10*len(index.Parts) {
+		t.Fatalf("%d parts: nothing will be tried", n)
+	}
+	b.die(t)
+	// These ended five days ago and were heard of just now.
+	b = open(t, folder, cfg, keep)
+	b.keeper.tend(t.Context())
+	stats, err := b.Stats(t.Context())
+	if err != nil || stats.Held.Finished != 0 || stats.Held.InFlight != 6_000 {
+		t.Fatalf("%+v, %v", stats.Held, err)
+	}
+	if err := b.keeper.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := parts(); n != 0 {
+		t.Errorf("%d parts are left", n)
+	}
+	b.die(t)
+	b = open(t, folder, cfg, keep)
+	defer func() { b.die(t) }()
+	if stats, err := b.Stats(t.Context()); err != nil || stats.Held.Finished != 0 || stats.Held.InFlight != 6_000 {
+		t.Fatalf("after a restart: %+v, %v", stats.Held, err)
+	}
+	// A part that was left there.
+	if err := b.log.Update(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), "INSERT INTO part (id, data) VALUES (1, x'00')")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.keeper.Checkpoint(t.Context()); err != nil || parts() != 0 {
+		t.Errorf("%d parts are left, %v", parts(), err)
 	}
 }
 

@@ -24,6 +24,8 @@ type Store struct {
 	db   Database
 	pack *packer
 	gen  int64 // of the state that counts
+	// swept is false until the parts that a dead process has left are gone.
+	swept bool
 }
 
 // stateChunk is how much of a state one row holds, before it is packed.
@@ -64,7 +66,8 @@ func (s *Store) Load(ctx context.Context, segment uint64, p index.Part) (data []
 
 // Write stores a checkpoint. The parts of new segments go before it, each in a
 // transaction of its own, and count for nothing until the last transaction names
-// their segments: the log's writer is never held up for long.
+// their segments; those of segments that have retired go after it likewise: the
+// log's writer is never held up for long.
 func (s *Store) Write(ctx context.Context, c *index.Checkpoint) error {
 	for i := range c.Segments {
 		if c.Segments[i].Summary != nil {
@@ -81,6 +84,29 @@ func (s *Store) Write(ctx context.Context, c *index.Checkpoint) error {
 		return fmt.Errorf("history: write a checkpoint: %w", err)
 	}
 	s.gen = gen
+	if len(c.Retired) == 0 && s.swept {
+		return nil
+	}
+	return s.sweep(ctx)
+}
+
+// sweep lets go of the parts of segments before the first one that there is: they
+// have retired, maybe in a process that died before it came to this.
+func (s *Store) sweep(ctx context.Context) error {
+	atATime := 8 * len(index.Parts)
+	for left := int64(atATime); left == int64(atATime); {
+		if err := s.db.Update(ctx, func(tx *sql.Tx) error {
+			done, err := tx.ExecContext(ctx, `DELETE FROM part WHERE id IN (SELECT id FROM part
+				WHERE id < (SELECT coalesce(min(number), 1 << 59) FROM segment) << ? ORDER BY id LIMIT ?)`, partBits, atATime)
+			if err == nil {
+				left, err = done.RowsAffected()
+			}
+			return err
+		}); err != nil {
+			return fmt.Errorf("history: let go of what has retired: %w", err)
+		}
+	}
+	s.swept = true
 	return nil
 }
 
@@ -147,9 +173,6 @@ func (s *Store) commit(ctx context.Context, tx *sql.Tx, gen int64, c *index.Chec
 	}
 	for _, number := range c.Retired {
 		if err := run("DELETE FROM segment WHERE number = ?", int64(number)); err != nil {
-			return err
-		}
-		if err := run("DELETE FROM part WHERE id BETWEEN ? AND ?", partID(number, 0), partID(number, index.Parts[len(index.Parts)-1])); err != nil {
 			return err
 		}
 	}
