@@ -15,6 +15,9 @@ var (
 	ErrGap = errors.New("the log no longer holds that sequence")
 	// ErrForgotten is returned for a moment of which something is held no more.
 	ErrForgotten = errors.New("that moment is no longer held")
+	// ErrUnreadable is returned for what may stand in a part of the history that is
+	// damaged.
+	ErrUnreadable = errors.New("a part of the history can't be read")
 )
 
 // Sort is an order of a list. Ties stand in the order of the ids.
@@ -102,6 +105,7 @@ type Page struct {
 	Next       *Cursor // nil on the last page
 	Total      int     // of all that the filter selects; a lower bound unless Exact
 	Exact      bool
+	Incomplete bool // some of it may stand in a part of the history that can't be read
 	AsOf       Position
 }
 
@@ -116,7 +120,10 @@ type Detail struct {
 	// that were folded into the first that is left.
 	History []Event
 	Merged  int
-	AsOf    Position
+	// Incomplete says that ancestors or children may stand in a part of the history
+	// that can't be read.
+	Incomplete bool
+	AsOf       Position
 }
 
 // TreeQuery asks for trees.
@@ -141,7 +148,10 @@ type Tree struct {
 	Roots     []*Node // newest first
 	RootCount int
 	Truncated bool // the limit cut it
-	AsOf      Position
+	// Incomplete says that some of it may stand in a part of the history that can't
+	// be read.
+	Incomplete bool
+	AsOf       Position
 }
 
 // Quantiles tells a distribution of durations. All are 0 when Count is.
@@ -188,6 +198,9 @@ type Stats struct {
 	ByState   map[State]int64
 	ByType    map[Type]int64
 	ByService map[string]int64
+	// Incomplete says that some of what was to be counted may stand in a part of the
+	// history that can't be read. What is counted as it happens never does.
+	Incomplete bool
 
 	All, Minute, FiveMinutes, Hour Window
 	// Seconds holds the last 60 whole seconds, the oldest first.

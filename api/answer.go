@@ -49,6 +49,14 @@ func answerJSON(w http.ResponseWriter, v any) error {
 	return nil
 }
 
+// appendIncomplete says that some of an answer may be missing.
+func appendIncomplete(b []byte, incomplete bool) []byte {
+	if incomplete {
+		b = append(b, `"incomplete":true,`...)
+	}
+	return b
+}
+
 func appendPosition(b []byte, p activity.Position) []byte {
 	b = append(b, `"log_id":`...)
 	b = activity.AppendString(b, p.LogID)

@@ -160,6 +160,9 @@ type Config struct {
 	// Collectors are told of in /metrics, too, such as the Go runtime's. A program
 	// that has metrics of its own tells of that there.
 	Collectors []prometheus.Collector
+	// Damage tells what can't be read of what is kept, a sentence for each, and whether
+	// activities are missing for it. Nil means that all of it can. It is called often.
+	Damage func() (what []string, missing bool)
 	// Lease is how long a process is taken for alive after its last sign of
 	// life, told in a stream's hello; 0 means that there are no leases.
 	Lease time.Duration
@@ -252,6 +255,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }
+	}
+	if c.Damage == nil {
+		c.Damage = func() ([]string, bool) { return nil, false }
 	}
 	if c.Processes == nil {
 		c.Processes = func() []activity.Process { return nil }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"io"
 	"math"
 	"strconv"
@@ -164,7 +165,8 @@ func jsonStrings(list []string) string {
 }
 
 // WriteCSV writes what a filter selects as /activity/export does in CSV, with no
-// links to traces, and returns how many activities that were.
+// links to traces, and returns how many activities that were. When some of it is
+// damaged all the rest is written, and the error is an activity.ErrUnreadable.
 func WriteCSV(ctx context.Context, w io.Writer, r Reader, f *activity.Filter) (n int, err error) {
 	enc := &csvEncoding{api: new(API)}
 	b := enc.begin(make([]byte, 0, exportChunk+exportChunk/4), activity.Position{})
@@ -177,8 +179,10 @@ func WriteCSV(ctx context.Context, w io.Writer, r Reader, f *activity.Filter) (n
 		b = b[:0]
 		return err
 	})
-	if err == nil {
-		_, err = w.Write(enc.end(b))
+	if err == nil || errors.Is(err, activity.ErrUnreadable) {
+		if _, failed := w.Write(enc.end(b)); failed != nil {
+			err = failed
+		}
 	}
 	return n, err
 }

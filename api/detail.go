@@ -59,7 +59,7 @@ func (a *API) appendDetail(b []byte, d *activity.Detail) []byte {
 	b = strconv.AppendInt(b, int64(d.Merged), 10)
 	b = append(b, `,"span":`...)
 	b = appendSpan(b, d.Activity)
-	b = append(b, ',')
+	b = appendIncomplete(append(b, ','), d.Incomplete)
 	return append(appendPosition(b, d.AsOf), '}')
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"compress/gzip"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -106,6 +107,13 @@ func (e *exporter) all(ctx context.Context, reader Reader, f *activity.Filter, e
 		b = b[:0]
 		return err
 	})
+	if errors.Is(err, activity.ErrUnreadable) { // all the rest, before it is broken off
+		failed := e.write(b)
+		if e.zip != nil {
+			failed = errors.Join(failed, e.zip.Flush())
+		}
+		return errors.Join(err, failed, e.ctrl.Flush())
+	}
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,9 @@ func (s *stream) appendHello(b []byte) []byte {
 	} else {
 		b = append(b, "null"...)
 	}
+	if _, missing := s.api.cfg.Damage(); missing {
+		b = append(b, `,"incomplete":true`...)
+	}
 	return append(b, '}')
 }
 

@@ -100,6 +100,7 @@ func (a *API) appendPage(b []byte, page *activity.Page) []byte {
 	} else {
 		b = append(b, `"gte",`...)
 	}
+	b = appendIncomplete(b, page.Incomplete)
 	return append(appendPosition(b, page.AsOf), '}')
 }
 

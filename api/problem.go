@@ -80,6 +80,9 @@ func (a *API) asProblem(r *http.Request, err error) *problem {
 		return p
 	case errors.Is(err, activity.ErrNotFound):
 		return &problem{status: http.StatusNotFound, detail: "no such activity: it was never seen here, or has been evicted"}
+	case errors.Is(err, activity.ErrUnreadable):
+		// What is damaged was told to the log when it was found.
+		return &problem{status: http.StatusInternalServerError, detail: "it may stand in a part of the history that is damaged: " + err.Error() + "; 'midspan fsck' tells what to do"}
 	case r.Context().Err() != nil || errors.Is(err, context.Canceled):
 		// The client has gone; nobody reads this.
 		return &problem{status: http.StatusServiceUnavailable, detail: "the request was cancelled"}

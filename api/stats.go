@@ -14,6 +14,7 @@ type (
 	statsAnswer struct {
 		LogID      string                   `json:"log_id"`
 		AsOfSeq    uint64                   `json:"as_of_seq"`
+		Incomplete bool                     `json:"incomplete,omitempty"`
 		Now        activity.Time            `json:"now"`
 		Since      activity.Time            `json:"since"`
 		Total      int64                    `json:"total"`
@@ -126,6 +127,7 @@ func (a *API) statsAnswer(st *activity.Stats) *statsAnswer {
 	s := &statsAnswer{
 		LogID:      st.AsOf.LogID,
 		AsOfSeq:    st.AsOf.Seq,
+		Incomplete: st.Incomplete,
 		Now:        st.Now,
 		Since:      st.Since,
 		Total:      st.Total,

@@ -27,6 +27,7 @@ type (
 		LogID      string                  `json:"log_id"`
 		AsOfSeq    uint64                  `json:"as_of_seq"`
 		Now        activity.Time           `json:"now"`
+		Incomplete bool                    `json:"incomplete,omitempty"`
 		Service    string                  `json:"service"`
 		InProgress int64                   `json:"in_progress"`
 		Planned    int64                   `json:"planned"`
@@ -118,7 +119,7 @@ func (a *API) summarize(ctx context.Context, f *activity.Filter) (*summaryAnswer
 		return nil, err
 	}
 	s := &summaryAnswer{
-		LogID: st.AsOf.LogID, AsOfSeq: st.AsOf.Seq, Now: st.Now, Service: a.cfg.Service,
+		LogID: st.AsOf.LogID, AsOfSeq: st.AsOf.Seq, Now: st.Now, Incomplete: st.Incomplete, Service: a.cfg.Service,
 		InProgress: st.InProgress, Planned: st.Planned, Stalled: st.Stalled,
 		Windows: map[string]windowAnswer{"1m": windowOf(&st.Minute), "5m": windowOf(&st.FiveMinutes), "1h": windowOf(&st.Hour)},
 		Since:   st.Now - activity.Time(summaryBack),
@@ -128,7 +129,9 @@ func (a *API) summarize(ctx context.Context, f *activity.Filter) (*summaryAnswer
 		if !restrict(&q) {
 			return &activity.Page{}, nil
 		}
-		return a.cfg.Reader.List(ctx, &q)
+		page, err := a.cfg.Reader.List(ctx, &q)
+		s.Incomplete = s.Incomplete || err == nil && page.Incomplete
+		return page, err
 	}
 	running, err := list(activity.OldestPlanned, maxLimit, func(q *activity.Query) bool {
 		return only(&q.States, activity.InProgress)

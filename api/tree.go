@@ -40,7 +40,7 @@ func (a *API) tree(w http.ResponseWriter, r *http.Request) error {
 		b = strconv.AppendInt(b, int64(t.RootCount), 10)
 		b = append(b, `,"truncated":`...)
 		b = strconv.AppendBool(b, t.Truncated)
-		b = append(b, ',')
+		b = appendIncomplete(append(b, ','), t.Incomplete)
 		return append(appendPosition(b, t.AsOf), '}')
 	})
 	return nil

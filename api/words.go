@@ -59,6 +59,9 @@ func (s *summaryAnswer) appendText(b []byte, st style) []byte {
 		overview += fmt.Sprintf(", %d stalled", s.Stalled)
 	}
 	line("%s. Last minute: %s. Last hour: %s.", overview, windowWords(s.Windows["1m"]), windowWords(s.Windows["1h"]))
+	if s.Incomplete {
+		line("Some of it may be missing: a part of the history can't be read.")
+	}
 	section := func(heading string) {
 		line("")
 		line("%s", st.heading(heading))

@@ -11,8 +11,8 @@ import (
 // segments: an index with one lets go of a segment's parts and not of its
 // activities. It must be safe for concurrent use.
 type Archive interface {
-	// Load returns a part of a segment as a Checkpoint had it. The index keeps
-	// what it is given.
+	// Load returns a part of a segment as a Checkpoint had it, or a *DamageError
+	// when it is not that any more. The index keeps what it is given.
 	Load(ctx context.Context, segment uint64, part Part) ([]byte, error)
 }
 
@@ -33,6 +33,10 @@ const (
 // the others are made of them.
 var Parts = [...]Part{PartSpans, PartCodes, PartPlaces, PartText, PartGrams, PartCounts}
 
+// Derived reports whether the part is made of the others: without it nothing is
+// missing.
+func (p Part) Derived() bool { return p >= PartGrams }
+
 func (p Part) String() string {
 	return [...]string{"spans", "codes", "places", "text", "grams", "counts"}[p]
 }
@@ -47,6 +51,7 @@ type look struct {
 	away  map[uint64]part
 	at    bool // the archive is asked at once, under the lock
 	err   error
+	lacks error // why rows may be missing from what it found, which is not void: they are damaged
 }
 
 // look runs fn with x.mu held for reading, and again when parts of segments had
@@ -54,6 +59,7 @@ type look struct {
 func (x *Index) look(ctx context.Context, fn func(l *look)) error {
 	l := &look{x: x}
 	for {
+		l.lacks = nil
 		x.mu.RLock()
 		fn(l)
 		segs := l.wanted()
@@ -64,6 +70,9 @@ func (x *Index) look(ctx context.Context, fn func(l *look)) error {
 		for _, seg := range segs {
 			parts := l.away[seg.first]
 			fetched, err := x.fetch(ctx, seg, parts)
+			if unreadable(err) {
+				continue // the next round goes on without it
+			}
 			if err != nil {
 				return err
 			}
@@ -94,10 +103,17 @@ func (l *look) keep(seg *segment) {
 	l.there[seg.first] = seg
 }
 
-// with returns the segment with its parts, or nil when some are away.
+// with returns the segment with its parts, or nil when some are away or damaged.
 func (l *look) with(seg *segment, parts part) *segment {
 	if seg.has(parts) {
 		return seg
+	}
+	if err := l.x.damage.of(seg.first, parts); err != nil {
+		l.lacks = err
+		if l.at {
+			l.err = err
+		}
+		return nil
 	}
 	if have := l.there[seg.first]; have != nil {
 		if have.has(parts) {
@@ -154,6 +170,9 @@ func (x *Index) fetch(ctx context.Context, seg *segment, parts part) (*segment, 
 	if seg.has(parts) {
 		return seg, nil
 	}
+	if err := x.damage.of(seg.first, parts); err != nil {
+		return nil, err
+	}
 	c := *seg
 	for _, p := range Parts[:PartGrams] {
 		one := part(1) << p
@@ -162,7 +181,7 @@ func (x *Index) fetch(ctx context.Context, seg *segment, parts part) (*segment, 
 		}
 		got, err := x.cache.get(ctx, x.cfg.Archive, &c, p)
 		if err != nil {
-			return nil, err
+			return nil, x.damaged(seg, err, false)
 		}
 		c = *c.with(got)
 	}
@@ -214,11 +233,8 @@ func (c *cache) get(ctx context.Context, from Archive, seg *segment, p Part) (*s
 
 func (c *cache) load(ctx context.Context, from Archive, seg *segment, e *cached) {
 	// Others may wait for it who have not gone.
-	data, err := from.Load(context.WithoutCancel(ctx), e.key.segment, e.key.part)
-	if err == nil {
-		e.seg, err = decodePart(seg, e.key.part, data)
-	}
-	if err != nil {
+	got, err := loadPart(context.WithoutCancel(ctx), from, seg, e.key.part)
+	if e.seg = got; err != nil {
 		e.err = fmt.Errorf("index: read the %v of segment %d: %w", e.key.part, e.key.segment, err)
 	}
 	c.mu.Lock()
@@ -289,7 +305,14 @@ func (x *Index) retire(ctx context.Context, steps int) (gone int, err error) {
 		n, away := x.retireSome(there)
 		gone += n
 		if away != nil {
-			if there, err = x.fetch(ctx, away, retireParts); err != nil {
+			there, err = x.fetch(ctx, away, retireParts)
+			if unreadable(err) {
+				rows := x.retireUnread(away.first)
+				if gone += rows; rows > 0 {
+					continue
+				}
+			}
+			if err != nil {
 				return gone, err
 			}
 		} else if n == 0 {
@@ -313,13 +336,55 @@ func (x *Index) retireSome(there *segment) (gone int, away *segment) {
 		away = x.retireFirst(there)
 	}
 	for len(x.segs) > 1 && x.segs[0].saved && x.segs[0].dead.n == x.segs[0].n {
-		x.archived -= x.segs[0].stored
-		x.retired = append(x.retired, x.segs[0].first)
-		x.cache.forget(x.segs[0].first)
-		x.drop(0, 1)
+		x.retireSegment()
 	}
 	x.release(rowsPerSegment / 4)
 	return before - x.finished, away
+}
+
+// retireUnread lets go of the first segment, whose rows can't be read, when the time
+// of all of them has come, and returns how many there were.
+func (x *Index) retireUnread(first uint64) (gone int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.segs) < 2 || x.segs[0].first != first || !x.segs[0].saved {
+		return 0
+	}
+	seg := x.segs[0]
+	ended := x.moments.time(seg.maxSeq)
+	if !seg.lost {
+		ended = min(ended, seg.maxEnded)
+	}
+	many := x.cfg.MaxFinished > 0 && x.finished > x.cfg.MaxFinished
+	large := x.cfg.MaxArchive > 0 && x.archived > x.cfg.MaxArchive
+	if !many && !large && (x.cfg.MaxAge == 0 || x.now().Sub(ended) <= x.cfg.MaxAge) {
+		return 0
+	}
+	rows := x.retireDamaged(seg)
+	x.count.evicted += rows
+	switch {
+	case many:
+		x.hits.ByCount += rows
+	case large:
+		x.hits.ByArchive += rows
+	default:
+		x.hits.ByAge += rows
+	}
+	x.log.forget(seg.maxSeq)
+	x.moments.forget(seg.minBegun)
+	x.forgotten = max(x.forgotten, x.moments.time(seg.maxSeq))
+	x.retireSegment()
+	return int(rows)
+}
+
+// retireSegment lets go of the first segment, of which no row is held. x.mu is held.
+func (x *Index) retireSegment() {
+	seg := x.segs[0]
+	x.archived -= seg.stored
+	x.retired = append(x.retired, seg.first)
+	x.cache.forget(seg.first)
+	x.damage.retire(seg.first)
+	x.drop(0, 1)
 }
 
 // retireFirst takes the rows of the first segment out when the archive's bounds

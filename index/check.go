@@ -46,7 +46,7 @@ func (x *Index) checkSegment(ctx context.Context, seg *segment) (err error) {
 		}
 		got, err := decodePart(&c, p, data)
 		if err != nil {
-			return fmt.Errorf("its %v: %w", p, err)
+			return &DamageError{seg.first, p, err}
 		}
 		c = *c.with(got)
 	}

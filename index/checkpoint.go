@@ -102,7 +102,8 @@ type Restored struct {
 }
 
 // Restore returns an index as it was at a checkpoint. The segments stand in the
-// order of their numbers. cfg.Archive must be set.
+// order of their numbers. cfg.Archive must be set. A segment whose spans are damaged
+// is set aside.
 func Restore(ctx context.Context, cfg Config, state []byte, segments []Restored) (*Index, error) {
 	if cfg.Archive == nil {
 		return nil, errors.New("index: restore without an archive")
@@ -151,11 +152,12 @@ func (x *Index) restoreIDs(ctx context.Context) error {
 				return
 			}
 			reading.Go(func() {
-				data, err := x.cfg.Archive.Load(ctx, seg.first, PartSpans)
-				if err == nil {
-					seg, err = decodePart(seg, PartSpans, data)
+				full, err := loadPart(ctx, x.cfg.Archive, seg, PartSpans)
+				if err = x.damaged(seg, err, true); unreadable(err) {
+					got <- read{} // all the others are there
+					return
 				}
-				got <- read{seg, err}
+				got <- read{full, err}
 			})
 		}
 	})
@@ -164,7 +166,9 @@ func (x *Index) restoreIDs(ctx context.Context) error {
 		if r.err != nil {
 			return fmt.Errorf("index: read the spans of an archived segment: %w", r.err)
 		}
-		x.ids.insertAll(r.seg)
+		if r.seg != nil {
+			x.ids.insertAll(r.seg)
+		}
 	}
 	return ctx.Err()
 }

@@ -26,6 +26,7 @@ type shelf struct {
 	loads    int
 	of       map[Part]int // loads of each
 	broken   error
+	rotten   map[cacheKey]bool
 }
 
 func (s *shelf) Load(_ context.Context, segment uint64, p Part) ([]byte, error) {
@@ -33,6 +34,9 @@ func (s *shelf) Load(_ context.Context, segment uint64, p Part) ([]byte, error) 
 	defer s.mu.Unlock()
 	s.loads++
 	s.of[p]++
+	if s.rotten[cacheKey{segment, p}] {
+		return nil, &DamageError{segment, p, errors.New("its checksum is wrong")}
+	}
 	data, ok := s.parts[cacheKey{segment, p}]
 	if !ok && s.broken == nil {
 		return nil, fmt.Errorf("there is no %v of segment %d", p, segment)

@@ -3,7 +3,6 @@ package index
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"math/bits"
 
 	"github.com/midspan/midspan/activity"
@@ -75,12 +74,12 @@ func gramsOf(needles []needle) (hashes []uint32) {
 // mayHold reports whether the text of a segment that is away may hold the grams.
 // They are not kept: each search asks for those of most segments, once.
 func (x *Index) mayHold(ctx context.Context, seg *segment, hashes []uint32) (bool, error) {
-	encoded, err := x.cfg.Archive.Load(ctx, seg.first, PartGrams)
-	if err != nil {
-		return false, fmt.Errorf("index: read the %v of segment %d: %w", PartGrams, seg.first, err)
+	encoded, err := x.derived(ctx, seg, PartGrams)
+	if n := len(encoded); err == nil && (n < minGramBits/8 || n > maxGramBits/8 || n&(n-1) != 0) {
+		err = x.damaged(seg, &DamageError{seg.first, PartGrams, errPart}, false)
 	}
-	if n := len(encoded); n < minGramBits/8 || n > maxGramBits/8 || n&(n-1) != 0 {
-		return false, fmt.Errorf("index: read the %v of segment %d: %w", PartGrams, seg.first, errPart)
+	if unreadable(err) {
+		return true, nil // the text itself tells
 	}
-	return holdsGrams(encoded, hashes), nil
+	return err == nil && holdsGrams(encoded, hashes), err
 }

@@ -64,6 +64,10 @@ type Config struct {
 	// is what the statistics count by. Empty means that the index is the log: it
 	// makes a name and numbers the events itself.
 	LogID string
+	// Damaged is told of each archived segment of which a part is not as it was
+	// written, once, and with nil when it is sound again. It must be fast, and not
+	// call the index.
+	Damaged func(segment uint64, err error)
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 }
@@ -93,6 +97,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Lease == nil {
 		c.Lease = func(*activity.Resource) activity.Lease { return activity.LeaseLive }
+	}
+	if c.Damaged == nil {
+		c.Damaged = func(uint64, error) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -136,6 +143,7 @@ type Index struct {
 
 	// With an archive.
 	cache    cache    // guards itself
+	damage   damage   // guards itself
 	cooled   int      // so many of the first segments are away
 	given    int      // so many are the archive's, once the checkpoint under way is stored
 	archived int64    // bytes that the archive stores

@@ -67,6 +67,7 @@ type page struct {
 	total  int
 	beyond int  // segments whose text was read from the archive only to count
 	more   bool // there may be others that were not counted
+	lacks  bool // there may be others that are damaged
 }
 
 // maxBeyond bounds page.beyond.
@@ -171,13 +172,27 @@ func (x *Index) collectOpen(ctx context.Context, p *page, f *activity.Filter) (v
 // List answers one page of a list.
 func (x *Index) List(ctx context.Context, q *activity.Query) (*activity.Page, error) {
 	x.beforeRead()
+	x.readAgain(ctx)
+	for {
+		found := x.damage.found.Load()
+		answer, whole, err := x.list(ctx, q)
+		// Once more without a segment that turned out to be damaged when its rows had
+		// their place on the page.
+		if whole && !unreadable(err) || x.damage.found.Load() == found {
+			return answer, err
+		}
+	}
+}
+
+// list answers a page, and reports whether all rows that have a place on it are there.
+func (x *Index) list(ctx context.Context, q *activity.Query) (_ *activity.Page, whole bool, err error) {
 	p := &page{q: q}
 	if q.Cursor != nil {
 		p.after = &candidate{key: q.Cursor.Key, id: q.Cursor.ID}
 	}
 	v, err := x.collectOpen(ctx, p, &q.Filter)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	order := slices.Clone(v.segs)
 	if q.At != nil {
@@ -197,7 +212,7 @@ func (x *Index) List(ctx context.Context, q *activity.Query) (*activity.Page, er
 		}
 		found, err := x.scanAll(ctx, order[:n], p, v)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		for _, rows := range found {
 			for _, c := range rows.rows {
@@ -207,12 +222,18 @@ func (x *Index) List(ctx context.Context, q *activity.Query) (*activity.Page, er
 			if rows.read {
 				p.beyond++
 			}
+			p.lacks = p.lacks || rows.lacks
 		}
 		order = order[n:]
 	}
 	if q.At != nil { // what is left to count is dear
+		v.segs = slices.DeleteFunc(v.segs, func(seg *segment) bool {
+			damaged := seg.minBegun <= q.At.Seq && x.damage.of(seg.first, allParts) != nil
+			p.lacks = p.lacks || damaged
+			return damaged
+		})
 		if err := x.addSince(ctx, p, v); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	return x.answer(ctx, p, v)
@@ -223,6 +244,7 @@ type scanned struct {
 	rows   []candidate
 	others int  // rows that are counted alone
 	read   bool // its text was read from the archive for these
+	lacks  bool // it is damaged
 	err    error
 }
 
@@ -247,7 +269,7 @@ func (x *Index) scanAll(ctx context.Context, segs []*segment, p *page, v view) (
 			}
 			return true
 		})
-		s.read = counted && m.read
+		s.read, s.lacks = counted && m.read, m.lacks != nil
 	}
 	var others sync.WaitGroup
 	for k := 1; k < len(segs); k++ {
@@ -263,15 +285,16 @@ func (x *Index) scanAll(ctx context.Context, segs []*segment, p *page, v view) (
 	return found, nil
 }
 
-// answer makes the collected rows activities.
-func (x *Index) answer(ctx context.Context, p *page, v view) (*activity.Page, error) {
+// answer makes the collected rows activities, and reports whether it could of all.
+func (x *Index) answer(ctx context.Context, p *page, v view) (_ *activity.Page, whole bool, err error) {
 	slices.SortFunc(p.rows, func(a, b candidate) int {
 		if before(p.q.Sort, a, b) {
 			return -1
 		}
 		return 1
 	})
-	out := &activity.Page{Total: p.total, Exact: p.total <= activity.ExactTotal && !p.more, AsOf: v.asOf}
+	out := &activity.Page{Total: p.total, Exact: p.total <= activity.ExactTotal && !p.more && !p.lacks, Incomplete: p.lacks, AsOf: v.asOf}
+	whole = true
 	rows := p.rows
 	if len(rows) > p.q.Limit {
 		rows = rows[:p.q.Limit]
@@ -289,16 +312,18 @@ func (x *Index) answer(ctx context.Context, p *page, v view) (*activity.Page, er
 		for i := range ids {
 			ids[i] = rows[i].id
 		}
-		some, err := x.activities(ctx, ids, v.now, p.q.At) // fewer where some were evicted meanwhile
+		some, lacks, err := x.activities(ctx, ids, v.now, p.q.At) // fewer where some were evicted meanwhile
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
+		whole = whole && !lacks
 		out.Activities = append(out.Activities, some...)
 		for rows = rows[n:]; len(rows) > 0 && rows[0].then != nil; rows = rows[1:] {
 			out.Activities = append(out.Activities, rows[0].then)
 		}
 	}
-	return out, nil
+	out.Incomplete = out.Incomplete || !whole
+	return out, whole, nil
 }
 
 // selectsOpen reports whether a filter can select anything in flight.
@@ -346,7 +371,9 @@ func rowKey(s activity.Sort, seg *segment, i int) (int64, bool) {
 // Scan calls fn with every activity that the filter selects: the finished ones
 // in the order of their end, then the open ones. What ends meanwhile may come
 // once more or, when it was open at the start, as it is then. It stops at fn's
-// first error and returns it. No lock is held while fn runs.
+// first error and returns it. No lock is held while fn runs. When something may be
+// missing that is damaged, the error at the end, when fn has had all the rest, is an
+// activity.ErrUnreadable.
 func (x *Index) Scan(ctx context.Context, f *activity.Filter, fn func(*activity.Activity) error) error {
 	return x.scan(ctx, f, func(a *activity.Activity, _ []activity.Event) error { return fn(a) })
 }
@@ -369,6 +396,7 @@ func (x *Index) ScanEvents(ctx context.Context, f *activity.Filter, fn func(*act
 // scan calls fn with activities and, where they are at hand, their events.
 func (x *Index) scan(ctx context.Context, f *activity.Filter, fn func(*activity.Activity, []activity.Event) error) error {
 	x.beforeRead()
+	x.readAgain(ctx)
 	var v view
 	var open []activity.ID
 	needles := needlesOf(f)
@@ -408,7 +436,7 @@ func (x *Index) scan(ctx context.Context, f *activity.Filter, fn func(*activity.
 	}
 	slices.SortFunc(open, compareIDs)
 	for _, id := range open {
-		found, err := x.activities(ctx, []activity.ID{id}, v.now, nil)
+		found, _, err := x.activities(ctx, []activity.ID{id}, v.now, nil)
 		if err != nil {
 			return err
 		}
@@ -418,5 +446,5 @@ func (x *Index) scan(ctx context.Context, f *activity.Filter, fn func(*activity.
 			}
 		}
 	}
-	return nil
+	return m.lacks
 }

@@ -135,6 +135,12 @@ func (l *look) read(after uint64, limit int) ([]activity.Change, error) {
 		r := replays[entry.id]
 		if r == nil {
 			events, _ := l.events(entry.id)
+			if len(events) == 0 && l.lacks != nil { // it is damaged
+				if len(changes) > 0 {
+					return changes, nil
+				}
+				return nil, activity.ErrGap
+			}
 			r = newReplay(events)
 			replays[entry.id] = r
 		}

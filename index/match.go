@@ -22,6 +22,7 @@ type matcher struct {
 	at            *activity.Moment
 	headOnly      bool
 	read          bool     // text was read from the archive
+	lacks         error    // why rows may be missing: they are damaged
 	needles       []needle // of f.Terms and f.Attrs
 	grams         []uint32 // of the needles
 
@@ -56,7 +57,8 @@ func newMatcher(ctx context.Context, x *Index, f *activity.Filter, v view) *matc
 
 // scan calls fn with the rows of a segment that the filter selects, until fn
 // returns false. The segment that fn is given has at least the parts. The error
-// is that of the archive or of the context.
+// is that of the archive or of the context. A segment of which any part is damaged
+// is passed over, since there is no whole row in it.
 func (m *matcher) scan(seg *segment, parts part, fn func(seg *segment, i int) bool) error {
 	if err := m.ctx.Err(); err != nil {
 		return err
@@ -64,6 +66,18 @@ func (m *matcher) scan(seg *segment, parts part, fn func(seg *segment, i int) bo
 	if !m.may(seg) {
 		return nil
 	}
+	err := m.x.damage.of(seg.first, allParts)
+	if err == nil {
+		err = m.scanRows(seg, parts, fn)
+	}
+	if unreadable(err) { // of the first row that was wanted, at the latest
+		m.lacks, err = err, nil
+	}
+	return err
+}
+
+// scanRows does what scan does, of a segment that may hold what is selected.
+func (m *matcher) scanRows(seg *segment, parts part, fn func(seg *segment, i int) bool) error {
 	if len(m.grams) > 0 && !seg.has(partText) {
 		if may, err := m.x.mayHold(m.ctx, seg, m.grams); err != nil || !may {
 			return err

@@ -30,8 +30,8 @@ type logged struct {
 // Changes yields the changes after a sequence and up to another, in the order of
 // the log, each with its activity as it was then: from the log's tail where it
 // reaches so far back, and from the activities' records before. Updates that
-// were merged into a later one come with that. It ends with activity.ErrForgotten
-// when something of then is held no more. No lock is held while the caller has a
+// were merged into a later one come with that. What is damaged is left out. It ends
+// with activity.ErrForgotten when something of then is held no more. No lock is held while the caller has a
 // change. It is for an index of a log's events.
 func (x *Index) Changes(ctx context.Context, after, upTo uint64) iter.Seq2[activity.Change, error] {
 	return func(yield func(activity.Change, error) bool) {
@@ -150,6 +150,9 @@ func (x *Index) between(ctx context.Context, after, upTo uint64, next map[uint64
 			return nil, err
 		}
 		full, err := x.fetch(ctx, seg, partIDs)
+		if unreadable(err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -162,9 +165,14 @@ func (x *Index) between(ctx context.Context, after, upTo uint64, next map[uint64
 				ids = append(ids, full.id(i))
 				continue
 			}
-			if full, err = x.fetch(ctx, full, allParts); err != nil {
+			whole, err := x.fetch(ctx, full, allParts)
+			if unreadable(err) {
+				break
+			}
+			if err != nil {
 				return nil, err
 			}
+			full = whole
 			b := full.base(i)
 			arena = arena[:0]
 			d := decoder{keys: v.keys, rec: full.recordString(i), arena: &arena}

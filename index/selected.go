@@ -2,7 +2,6 @@ package index
 
 import (
 	"context"
-	"fmt"
 	"math/bits"
 	"runtime"
 	"sync"
@@ -14,7 +13,20 @@ import (
 // StatsOf counts what a filter selects. It counts what is held now: what was
 // evicted is in no filter's reach any more. What is of the index and not of
 // activities (its bounds, evictions, refusals) is as in Stats.
-func (x *Index) StatsOf(ctx context.Context, f *activity.Filter) (*activity.Stats, error) {
+func (x *Index) StatsOf(ctx context.Context, f *activity.Filter) (st *activity.Stats, err error) {
+	x.readAgain(ctx)
+	for {
+		found := x.damage.found.Load()
+		st, err = x.statsOf(ctx, f)
+		// Once more without a segment that turned out to be damaged when rows of it
+		// were counted.
+		if !unreadable(err) || x.damage.found.Load() == found {
+			return st, err
+		}
+	}
+}
+
+func (x *Index) statsOf(ctx context.Context, f *activity.Filter) (*activity.Stats, error) {
 	st, err := x.Stats(ctx)
 	if err != nil {
 		return nil, err
@@ -58,6 +70,7 @@ func (x *Index) selectFinished(ctx context.Context, f *activity.Filter, v view, 
 			for s := k; s < len(v.segs) && errs[k] == nil; s += shares {
 				errs[k] = parts[k].segment(m, v.segs[s])
 			}
+			parts[k].st.Incomplete = m.lacks != nil
 		})
 	}
 	others.Wait()
@@ -73,11 +86,14 @@ func (x *Index) selectFinished(ctx context.Context, f *activity.Filter, v view, 
 // segment adds what the matcher selects of a segment.
 func (t *selected) segment(m *matcher, seg *segment) (err error) {
 	if m.countable(seg) && m.may(seg) {
-		data, err := m.x.cfg.Archive.Load(m.ctx, seg.first, PartCounts)
-		if err != nil {
-			return fmt.Errorf("index: read the %v of segment %d: %w", PartCounts, seg.first, err)
+		data, err := m.x.derived(m.ctx, seg, PartCounts)
+		if err == nil {
+			var ok bool
+			if ok, err = t.counted(m, seg, data); ok {
+				return nil
+			}
 		}
-		if ok, err := t.counted(m, seg, data); ok || err != nil {
+		if err != nil && !unreadable(err) { // else the rows themselves tell
 			return err
 		}
 	}
@@ -239,6 +255,7 @@ func (w *selectedWindow) finished(state activity.State, n int64) {
 // merge adds what another one counted, from the same statistics.
 func (t *selected) merge(o *selected) {
 	st := &t.st
+	st.Incomplete = st.Incomplete || o.st.Incomplete
 	st.Total += o.st.Total
 	st.Planned += o.st.Planned
 	st.InProgress += o.st.InProgress

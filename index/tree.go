@@ -23,21 +23,25 @@ type branch struct {
 }
 
 // Tree answers trees: what the filter selects with its ancestors, or all below
-// one root. It returns activity.ErrNotFound for a root that nothing names.
+// one root. It returns activity.ErrNotFound for a root that nothing names, or
+// activity.ErrUnreadable when it may be damaged.
 func (x *Index) Tree(ctx context.Context, q *activity.TreeQuery) (*activity.Tree, error) {
 	x.beforeRead()
+	x.readAgain(ctx)
 	f := q.Filter
 	if !q.Root.IsZero() && len(f.Traces) == 0 {
 		f.Traces = []activity.TraceID{q.Root.Trace}
 	}
-	rows, v, truncated, err := x.newest(ctx, &f)
+	rows, v, lacks, err := x.newest(ctx, &f)
 	if err != nil {
 		return nil, err
 	}
+	truncated := len(rows) > maxTreeNodes
 	var t *activity.Tree
 	var nodes []*activity.Node
 	if err := x.look(ctx, func(l *look) {
 		t = nil
+		defer func() { lacks = cmp.Or(lacks, l.lacks) }()
 		roots := l.forest(rows)
 		if !q.Root.IsZero() {
 			root := findBranch(roots, q.Root)
@@ -54,18 +58,20 @@ func (x *Index) Tree(ctx context.Context, q *activity.TreeQuery) (*activity.Tree
 		return nil, err
 	}
 	if t == nil {
-		return nil, activity.ErrNotFound
+		return nil, cmp.Or(lacks, activity.ErrNotFound)
 	}
-	return t, x.fill(ctx, nodes, v.now)
+	missing, err := x.fill(ctx, nodes, v.now)
+	t.Incomplete = cmp.Or(lacks, missing) != nil
+	return t, err
 }
 
 // newest returns the activities that the filter selects, the newest
-// maxTreeNodes of them.
-func (x *Index) newest(ctx context.Context, f *activity.Filter) ([]candidate, view, bool, error) {
+// maxTreeNodes of them and one more, and why some may be missing.
+func (x *Index) newest(ctx context.Context, f *activity.Filter) (rows []candidate, _ view, lacks, _ error) {
 	p := &page{q: &activity.Query{Limit: maxTreeNodes}}
 	v, err := x.collectOpen(ctx, p, f)
 	if err != nil {
-		return nil, v, false, err
+		return nil, v, nil, err
 	}
 	m := newMatcher(ctx, x, f, v)
 	for _, seg := range slices.Backward(v.segs) {
@@ -76,10 +82,10 @@ func (x *Index) newest(ctx context.Context, f *activity.Filter) ([]candidate, vi
 			p.add(candidate{key: int64(seg.planned[i]), id: seg.id(i), parent: seg.parentID(i)})
 			return true
 		}); err != nil {
-			return nil, v, false, err
+			return nil, v, nil, err
 		}
 	}
-	return p.rows, v, p.full(), nil
+	return p.rows, v, m.lacks, nil
 }
 
 // forest joins activities to their ancestors.
@@ -189,8 +195,9 @@ func cut(t *activity.Tree, roots []*branch, q *activity.TreeQuery) (seen []*acti
 }
 
 // fill gives nodes their activities; a parent among them stands before its
-// children. What was evicted meanwhile is left a placeholder.
-func (x *Index) fill(ctx context.Context, nodes []*activity.Node, now activity.Time) error {
+// children. What was evicted meanwhile is left a placeholder, and so is what is
+// damaged, for which it returns why.
+func (x *Index) fill(ctx context.Context, nodes []*activity.Node, now activity.Time) (lacks, _ error) {
 	const atATime = 256 // segments are not to be there for many rows at once
 	filled := make(map[activity.ID]*activity.Activity, len(nodes))
 	for len(nodes) > 0 {
@@ -209,10 +216,11 @@ func (x *Index) fill(ctx context.Context, nodes []*activity.Node, now activity.T
 				}
 				node.Activity, filled[node.ID] = a, a
 			}
+			lacks = cmp.Or(lacks, l.lacks)
 		}); err != nil {
-			return err
+			return nil, err
 		}
 		nodes = nodes[n:]
 	}
-	return nil
+	return lacks, nil
 }

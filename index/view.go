@@ -20,7 +20,16 @@ func (l *look) events(id activity.ID) ([]activity.Event, merged) {
 	if seg, i := l.findRow(id, allParts); seg != nil {
 		return seg.decode(i, l.x.keys.keys)
 	}
+	l.misses(id)
 	return nil, merged{}
+}
+
+// misses notes when an activity that was not found may be one of those whose ids
+// are damaged.
+func (l *look) misses(id activity.ID) {
+	if l.lacks == nil {
+		l.lacks = l.x.damage.unnamed(id.Trace)
+	}
 }
 
 // decode returns the events of a row, all of whose parts are there.
@@ -91,6 +100,7 @@ func (l *look) holds(id activity.ID) (parent activity.ID, planned activity.Time,
 	if seg, i := l.findRow(id, partIDs); seg != nil {
 		return seg.parentID(i), seg.planned[i], true
 	}
+	l.misses(id)
 	return activity.ID{}, 0, false
 }
 
@@ -104,10 +114,10 @@ func (l *look) activity(id activity.ID, now activity.Time) *activity.Activity {
 }
 
 // activities returns those of some that are held, as they are now or were at a
-// moment.
-func (x *Index) activities(ctx context.Context, ids []activity.ID, now activity.Time, at *activity.Moment) ([]*activity.Activity, error) {
+// moment, and whether there may be others that are damaged.
+func (x *Index) activities(ctx context.Context, ids []activity.ID, now activity.Time, at *activity.Moment) (out []*activity.Activity, lacks bool, err error) {
 	const atATime = 16 // segments are not to be there for many rows at once
-	out := make([]*activity.Activity, 0, len(ids))
+	out = make([]*activity.Activity, 0, len(ids))
 	for len(ids) > 0 {
 		n := min(len(ids), atATime)
 		have := len(out)
@@ -119,12 +129,13 @@ func (x *Index) activities(ctx context.Context, ids []activity.ID, now activity.
 					out = append(out, a)
 				}
 			}
+			lacks = lacks || l.lacks != nil && len(out) < have+n
 		}); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		ids = ids[n:]
 	}
-	return out, nil
+	return out, lacks, nil
 }
 
 // replay folds one activity event by event, for a reader of the log that asks
@@ -179,15 +190,19 @@ func (r *replay) asOf(seq uint64) (*activity.Activity, activity.Time) {
 	return &a, cmp.Or(at, a.LastSeenAt)
 }
 
-// Get returns everything about one activity, or activity.ErrNotFound.
+// Get returns everything about one activity, or activity.ErrNotFound, or
+// activity.ErrUnreadable when it may be one that is damaged.
 func (x *Index) Get(ctx context.Context, id activity.ID) (d *activity.Detail, err error) {
 	x.beforeRead()
-	if err := x.look(ctx, func(l *look) { d = l.detail(id) }); err != nil {
+	x.readAgain(ctx)
+	var lacks error
+	if err := x.look(ctx, func(l *look) { d = l.detail(id); lacks = l.lacks }); err != nil {
 		return nil, err
 	}
 	if d == nil {
-		return nil, activity.ErrNotFound
+		return nil, cmp.Or(lacks, activity.ErrNotFound)
 	}
+	d.Incomplete = lacks != nil
 	return d, nil
 }
 
@@ -296,9 +311,12 @@ func count(nodes map[activity.ID]*activity.Node, parent activity.ID) {
 	}
 }
 
-// Resolve returns the ids of all held activities with that span id.
+// Resolve returns the ids of all held activities with that span id. When it finds
+// none, and there may be one that is damaged, it returns activity.ErrUnreadable.
 func (x *Index) Resolve(ctx context.Context, span activity.SpanID) (found []activity.ID, err error) {
 	x.beforeRead()
+	x.readAgain(ctx)
+	var lacks error
 	err = x.look(ctx, func(l *look) {
 		found = found[:0]
 		for id := range x.open.All() {
@@ -310,7 +328,11 @@ func (x *Index) Resolve(ctx context.Context, span activity.SpanID) (found []acti
 			found = append(found, seg.id(i))
 			return false
 		})
+		lacks = l.lacks
 	})
+	if err == nil && len(found) == 0 {
+		err = cmp.Or(lacks, x.damage.anyUnnamed())
+	}
 	slices.SortFunc(found, compareIDs)
 	return found, err
 }

@@ -154,13 +154,15 @@ func runExport(ctx context.Context, folder string, f *exportFlags, stdout, stder
 		return err
 	}
 	return transfer.View(ctx, folderOf(folder), func(x *index.Index) (err error) {
+		// What is damaged is not in it, and nobody will ever write a better one.
+		whole := func() bool { return err == nil || errors.Is(err, activity.ErrUnreadable) }
 		out := stdout
 		if f.output != "" {
 			var file *newFile
 			if file, err = createFile(f.output); err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, file.finish(err == nil)) }()
+			defer func() { err = errors.Join(err, file.finish(whole())) }()
 			out = file
 		}
 		var n int
@@ -170,9 +172,12 @@ func runExport(ctx context.Context, folder string, f *exportFlags, stdout, stder
 			n, err = transfer.Export(ctx, out, x, &filter, transfer.Format(f.format))
 		}
 		if err != nil {
-			return fmt.Errorf("export %s: %w", folder, err)
+			err = fmt.Errorf("export %s: %w", folder, err)
 		}
-		_, err = fmt.Fprintf(stderr, "%d activities exported\n", n)
+		if whole() {
+			_, failed := fmt.Fprintf(stderr, "%d activities exported\n", n)
+			err = errors.Join(err, failed)
+		}
 		return err
 	})
 }

@@ -167,7 +167,7 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 		return nil, err
 	}
 	if b.api, err = api.New(api.Config{
-		Reader: b.store.index, Moments: b.store.index, Ready: b.store.health, Ack: b.store.Level().String(), Listen: cfg.Listen, AllowHosts: cfg.AllowHosts, Keys: cfg.Keys, Insecure: cfg.Insecure,
+		Reader: b.store.index, Moments: b.store.index, Ready: b.store.health, Damage: b.store.damage, Ack: b.store.Level().String(), Listen: cfg.Listen, AllowHosts: cfg.AllowHosts, Keys: cfg.Keys, Insecure: cfg.Insecure,
 		JaegerURL: cfg.JaegerURL, Dashboard: dashboard.Handler(), Debug: profiles(), Service: "midspan", Version: cfg.Version, Logger: cfg.Logger,
 		Lease: activity.DefaultLeaseTTL, Processes: func() []activity.Process { return b.leases.Processes(100) }, Forwarding: b.forwarding, Instruments: b.instruments,
 		// Under the names that dashboards of any Go program look for.

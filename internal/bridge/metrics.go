@@ -62,5 +62,16 @@ func (b *Bridge) instruments(meter metric.Meter) error {
 		}
 		return nil
 	}, all...)
-	return errors.Join(err, b.forwardInstruments(meter), b.limitInstruments(meter))
+	return errors.Join(err, b.forwardInstruments(meter), b.limitInstruments(meter), b.damageInstrument(meter))
+}
+
+// damageInstrument registers the metric of what can't be read.
+func (b *Bridge) damageInstrument(meter metric.Meter) error {
+	_, err := meter.Int64ObservableUpDownCounter("midspan.history.damaged", metric.WithUnit("{segment}"),
+		metric.WithDescription("Segments of the history of which a part is damaged, as far as is known."),
+		metric.WithInt64Callback(func(ctx context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(len(b.store.index.Damages(ctx))))
+			return nil
+		}))
+	return err
 }

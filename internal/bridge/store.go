@@ -83,6 +83,13 @@ func openStore(ctx context.Context, cfg Storage, at *bounded, to forward.Config,
 		return nil, err
 	}
 	indexed.MaxArchive = cfg.MaxBytes
+	indexed.Damaged = func(segment uint64, err error) {
+		if err == nil {
+			logger.Info("history: a segment that was damaged can be read again", "segment", segment)
+		} else {
+			logger.Error("history: a segment is damaged; stop midspan, keep a copy of the folder, and run midspan fsck", "segment", segment, "error", err)
+		}
+	}
 	var checkpoint uint64
 	if s.index, checkpoint, err = history.Open(ctx, s.history, s.Log, indexed); err != nil {
 		return nil, errors.Join(err, s.history.Close())
@@ -169,6 +176,16 @@ func (s *store) Append(ctx context.Context, events []activity.Event) (err error)
 		_ = s.Trim(ctx, floor) // it has been closed
 	}
 	return err
+}
+
+// damage tells what can't be read of the history, and whether activities are missing
+// for it.
+func (s *store) damage() (what []string, missing bool) {
+	for _, d := range s.index.Damages(context.Background()) {
+		what = append(what, fmt.Sprintf("the %v of segment %d of the history: %v", d.Part, d.Segment, d.Err))
+		missing = missing || !d.Part.Derived()
+	}
+	return what, missing
 }
 
 // health returns why nothing can be taken, or what is taken not shown, or nil.

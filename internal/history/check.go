@@ -36,10 +36,12 @@ type Damage struct {
 const maxDamages = 100
 
 const (
-	adviceBackup = "put the folder back from a copy; what a sender or another bridge still has can be sent again"
-	adviceRows   = "put the folder back from a copy; without one midspan serve still takes and shows what is new, and fails where it needs these activities"
-	adviceState  = "midspan serve will not start with it: put the folder back from a copy"
-	adviceEnd    = "if no copy has them, remove midspan.lock: midspan serve then goes on without the events that are missing at the end"
+	adviceBackup  = "put the folder back from a copy; what a sender or another bridge still has can be sent again"
+	adviceRows    = "put the folder back from a copy; without one midspan serve takes and shows all but these activities, and says where they may be missing"
+	adviceDerived = "nothing is missing: midspan serve reads the activities themselves instead, which takes longer"
+	adviceWrong   = "put the folder back from a copy; without one midspan serve may answer wrongly where it needs these activities"
+	adviceState   = "midspan serve will not start with it: put the folder back from a copy"
+	adviceEnd     = "if no copy has them, remove midspan.lock: midspan serve then goes on without the events that are missing at the end"
 )
 
 func (r *Report) add(what error, advice string) bool {
@@ -109,7 +111,13 @@ func Check(ctx context.Context, folder string) (*Report, error) {
 	}
 	r.Checkpoint = checkpoint
 	if err := x.Check(ctx, func(segment uint64, damage error) bool {
-		return r.add(fmt.Errorf("segment %d of the history: %w", segment, damage), adviceRows)
+		advice := adviceWrong
+		if d, ok := errors.AsType[*index.DamageError](damage); ok {
+			if advice = adviceRows; d.Part.Derived() {
+				advice = adviceDerived
+			}
+		}
+		return r.add(fmt.Errorf("segment %d of the history: %w", segment, damage), advice)
 	}); err != nil {
 		return nil, err
 	}

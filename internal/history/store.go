@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/midspan/midspan/index"
+	"github.com/midspan/midspan/internal/eventlog"
 )
 
 // Database is what a Store stands on, as the SQLite log offers it.
@@ -56,12 +57,15 @@ func (s *Store) Load(ctx context.Context, segment uint64, p index.Part) (data []
 		return tx.QueryRowContext(ctx, "SELECT data FROM part WHERE id = ?", partID(segment, p)).Scan(&blob)
 	})
 	if err == nil {
-		data, err = s.pack.unpack(blob)
-	}
-	if err != nil {
+		if data, err = s.pack.unpack(blob); err == nil {
+			return data, nil
+		}
+	} else if errors.Is(err, sql.ErrNoRows) {
+		err = errors.New("it is not there")
+	} else if !errors.Is(err, eventlog.ErrCorrupt) { // it may be well the next time
 		return nil, fmt.Errorf("history: load the %v of segment %d: %w", p, segment, err)
 	}
-	return data, nil
+	return nil, &index.DamageError{Segment: segment, Part: p, Err: err}
 }
 
 // Write stores a checkpoint. The parts of new segments go before it, each in a

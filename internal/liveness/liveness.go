@@ -340,7 +340,7 @@ func (l *Leases) settle(ctx context.Context, activities Activities, sink Sink) e
 			}
 			return nil
 		})
-		if err == nil {
+		if err == nil || errors.Is(err, activity.ErrUnreadable) { // what is damaged can't be told either
 			err = l.append(ctx, sink, activity.EventUpdated, lost, take, &l.back)
 		}
 		if err != nil {

@@ -2,8 +2,10 @@ package transfer
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -25,9 +27,11 @@ const (
 // Export writes all that a filter selects, and returns how many activities that
 // were. Nothing may be written to x meanwhile. Memory does not grow with what is
 // written but, for Jaeger and Chrome, by some bytes for each trace, and by the
-// traces under way at a time or the largest one.
-func Export(ctx context.Context, w io.Writer, x *index.Index, f *activity.Filter, format Format) (n int, err error) {
+// traces under way at a time or the largest one. When some of it is damaged all the
+// rest is written, and the error is an activity.ErrUnreadable.
+func Export(ctx context.Context, w io.Writer, from *index.Index, f *activity.Filter, format Format) (n int, err error) {
 	out := bufio.NewWriterSize(w, 256<<10)
+	x := &readable{source: from}
 	switch format {
 	case NDJSON:
 		n, err = exportNDJSON(ctx, out, x, f)
@@ -43,7 +47,34 @@ func Export(ctx context.Context, w io.Writer, x *index.Index, f *activity.Filter
 	if err == nil {
 		err = out.Flush()
 	}
-	return n, err
+	return n, cmp.Or(err, x.lacks)
+}
+
+// source is what is exported.
+type source interface {
+	Scan(ctx context.Context, f *activity.Filter, fn func(*activity.Activity) error) error
+	ScanEvents(ctx context.Context, f *activity.Filter, fn func(*activity.Activity, []activity.Event) error) error
+}
+
+// readable is a source without what is damaged, which it notes.
+type readable struct {
+	source
+	lacks error
+}
+
+func (r *readable) Scan(ctx context.Context, f *activity.Filter, fn func(*activity.Activity) error) error {
+	return r.note(r.source.Scan(ctx, f, fn))
+}
+
+func (r *readable) ScanEvents(ctx context.Context, f *activity.Filter, fn func(*activity.Activity, []activity.Event) error) error {
+	return r.note(r.source.ScanEvents(ctx, f, fn))
+}
+
+func (r *readable) note(err error) error {
+	if errors.Is(err, activity.ErrUnreadable) {
+		r.lacks, err = err, nil
+	}
+	return err
 }
 
 // line is an activity in NDJSON. What it is as of now is for whoever reads it;
@@ -54,7 +85,7 @@ type line struct {
 	Events   []*wireEvent       `json:"events"`
 }
 
-func exportNDJSON(ctx context.Context, w io.Writer, x *index.Index, f *activity.Filter) (n int, err error) {
+func exportNDJSON(ctx context.Context, w io.Writer, x source, f *activity.Filter) (n int, err error) {
 	var enc encoder
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)

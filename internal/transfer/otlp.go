@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/midspan/midspan/activity"
-	"github.com/midspan/midspan/index"
 )
 
 // OTLP is written as lines of JSON, each one a request as OTLP's file exporter
@@ -111,7 +110,7 @@ type otlpWriter struct {
 	held []activity.Event // whole spans of one resource and scope
 }
 
-func exportOTLP(ctx context.Context, w io.Writer, x *index.Index, f *activity.Filter) (n int, err error) {
+func exportOTLP(ctx context.Context, w io.Writer, x source, f *activity.Filter) (n int, err error) {
 	o := &otlpWriter{out: json.NewEncoder(w)}
 	o.out.SetEscapeHTML(false)
 	err = x.ScanEvents(ctx, f, func(a *activity.Activity, events []activity.Event) error {

@@ -11,7 +11,6 @@ import (
 	"strconv"
 
 	"github.com/midspan/midspan/activity"
-	"github.com/midspan/midspan/index"
 )
 
 // Jaeger's and Chrome's files have traces as wholes: their spans are counted first,
@@ -38,7 +37,7 @@ type traceSpan struct {
 }
 
 // countTraces returns the traces of what is selected.
-func countTraces(ctx context.Context, x *index.Index, f *activity.Filter) (map[activity.TraceID]traceSpan, error) {
+func countTraces(ctx context.Context, x source, f *activity.Filter) (map[activity.TraceID]traceSpan, error) {
 	traces := make(map[activity.TraceID]traceSpan)
 	err := x.Scan(ctx, f, func(a *activity.Activity) error {
 		since := cmp.Or(a.EndedAt, a.PlannedAt)
@@ -73,7 +72,7 @@ type traceWriter struct {
 	wrote int                // spans
 }
 
-func exportTraces(ctx context.Context, w io.Writer, x *index.Index, f *activity.Filter, file traceFile, maxHeld int) (n int, err error) {
+func exportTraces(ctx context.Context, w io.Writer, x source, f *activity.Filter, file traceFile, maxHeld int) (n int, err error) {
 	t := &traceWriter{out: w, file: file, maxHeld: maxHeld}
 	if t.left, err = countTraces(ctx, x, f); err != nil {
 		return 0, err
@@ -91,7 +90,7 @@ func exportTraces(ctx context.Context, w io.Writer, x *index.Index, f *activity.
 
 // pass reads once through what is left, writes at least the trace that begins, and
 // returns those that were put off.
-func (t *traceWriter) pass(ctx context.Context, x *index.Index, f *activity.Filter) (late map[activity.TraceID]traceSpan, err error) {
+func (t *traceWriter) pass(ctx context.Context, x source, f *activity.Filter) (late map[activity.TraceID]traceSpan, err error) {
 	part := *f // no wider than what is left, so that few segments are looked at
 	first := true
 	for _, s := range t.left {
