@@ -351,7 +351,7 @@ func (x *Index) retireUnread(first uint64) (gone int) {
 		return 0
 	}
 	seg := x.segs[0]
-	ended := x.moments.time(seg.maxSeq)
+	ended := x.heard(seg.maxSeq)
 	if !seg.lost {
 		ended = min(ended, seg.maxEnded)
 	}

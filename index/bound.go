@@ -175,14 +175,20 @@ func (x *Index) expire(now activity.Time, there *segment) (away *segment) {
 // it was heard of last, or its sender's clock could have it stay for ever, and with
 // it all that ended after it.
 func (x *Index) endOf(seg *segment, i int) activity.Time {
-	heard := x.moments.time(seg.seq[i])
-	if heard == 0 && len(x.moments.marks) > 0 { // longer ago than is known
-		heard = x.moments.marks[0].Time
-	}
+	heard := x.heard(seg.seq[i])
 	if ended := seg.ended[i]; ended != 0 {
 		return min(ended, heard)
 	}
 	return heard // when it was lost
+}
+
+// heard returns when an event came, or before when.
+func (x *Index) heard(seq uint64) activity.Time {
+	at := x.moments.time(seq)
+	if at == 0 && len(x.moments.marks) > 0 { // longer ago than is known
+		at = x.moments.marks[0].Time
+	}
+	return at
 }
 
 // oldestRow returns the finished row that ended first; there is one.

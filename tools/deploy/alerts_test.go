@@ -51,6 +51,8 @@ func TestAlerts(t *testing.T) {
 		{"a target is not far behind", "MidspanForwardBehind", []string{`midspan_forward_lag_seconds{instance="a", midspan_forward_target="jaeger"} 300x20`}, never},
 		{"spans were dropped", "MidspanForwardDropped", []string{`midspan_forward_dropped_total{instance="a", midspan_forward_target="jaeger"} 0 0 5x20`}, 2 * time.Minute},
 		{"none were dropped", "MidspanForwardDropped", []string{`midspan_forward_dropped_total{instance="a", midspan_forward_target="jaeger"} 5x20`}, never},
+		{"a segment is damaged", "MidspanHistoryDamaged", []string{`midspan_history_damaged{instance="a"} 0 0 1x20`}, 2 * time.Minute},
+		{"none is damaged", "MidspanHistoryDamaged", []string{`midspan_history_damaged{instance="a"} 0x20`}, never},
 		{"activities were lost", "MidspanActivitiesLost", []string{`midspan_lease_lost_total{instance="a"} 0 0 0 2x20`}, 3 * time.Minute},
 		{"none were lost", "MidspanActivitiesLost", []string{`midspan_lease_lost_total{instance="a"} 2x20`}, never},
 	} {

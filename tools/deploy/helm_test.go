@@ -131,6 +131,15 @@ func TestChart(t *testing.T) {
 	if *set.Replicas != 1 || set.ServiceName != "midspan-headless" || len(set.VolumeClaimTemplates) != 1 {
 		t.Errorf("%+v", set)
 	}
+	// Whoever reads reaches a pod that can't store anything, and new settings do too.
+	for _, s := range r.Services {
+		if !s.Spec.PublishNotReadyAddresses {
+			t.Errorf("%s leads nowhere when the disk is full", s.Name)
+		}
+	}
+	if set.PodManagementPolicy != apps.ParallelPodManagement {
+		t.Errorf("a pod that is not ready stays as it is: %q", set.PodManagementPolicy)
+	}
 	for key, value := range set.Selector.MatchLabels {
 		if set.Template.Labels[key] != value || r.Services[0].Spec.Selector[key] != value || r.NetworkPolicy.Spec.PodSelector.MatchLabels[key] != value {
 			t.Errorf("%s=%s does not select the pod everywhere", key, value)
