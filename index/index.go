@@ -9,6 +9,7 @@ package index
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"sort"
 	"sync"
@@ -292,6 +293,7 @@ func (x *Index) Waits() int { return int(x.waits.Load()) }
 
 // Retry folds an event that waits. The error is why it has to wait on.
 func (x *Index) Retry(e activity.Event) error {
+	x.readAgain(context.Background())
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	at, ok := slices.BinarySearch(x.waiting, e.Seq)

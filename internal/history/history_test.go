@@ -186,7 +186,8 @@ func TestLateEventOfDamage(t *testing.T) {
 	}{{"repaired before a restart", ""}, {"repaired after a restart", "restart"}, {"repaired at work", "none"}} {
 		t.Run(tt.name, func(t *testing.T) {
 			folder := t.TempDir()
-			cfg := index.Config{MaxBytes: 1}
+			var later atomic.Int64 // than now
+			cfg := index.Config{MaxBytes: 1, Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }}
 			b := open(t, folder, cfg, Config{Every: time.Hour})
 			for n := range 14 {
 				if err := b.log.Append(t.Context(), spans(1_000*n, 1_000)); err != nil {
@@ -235,6 +236,7 @@ func TestLateEventOfDamage(t *testing.T) {
 			}
 			update("UPDATE part SET data = (SELECT data FROM good WHERE good.id = part.id) WHERE id = 3")
 			if tt.repair == "none" {
+				later.Store(int64(2 * time.Minute)) // what is damaged is not tried all the time
 				b.keeper.tend(t.Context())
 			} else {
 				again()
