@@ -88,6 +88,10 @@ type Event struct {
 	// First says that the source vouches for it: nothing of the activity was
 	// ever told before. A process knows that of the spans it starts.
 	First bool
+	// FromSeq and FromAt are set on an update that stands for several which a record
+	// has merged: those of the first of them, as Seq and At are of the last.
+	FromSeq uint64
+	FromAt  Time
 	Changes
 }
 

@@ -86,6 +86,21 @@ func appendReference(events []activity.Event, i int, at activity.Time) []activit
 	)
 }
 
+// BenchmarkUpdates measures what one more update of an activity of many costs.
+func BenchmarkUpdates(b *testing.B) {
+	x := New(Config{LogID: "01LOG"})
+	e := ev(id(1, 1), 1, at(0), activity.EventStarted)
+	e.Name, e.Resource = "work", benchResources[0]
+	events := []activity.Event{e}
+	attrs := []activity.Attr{str(activity.KeyCurrent, "Analyzing deployment metrics"), num("n", 1)}
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		events[0].Seq, events[0].ReceivedAt = uint64(n+1), at(time.Duration(n)*time.Millisecond)
+		x.Apply(events)
+		events[0] = ev(id(1, 1), uint32(n+2), at(time.Duration(n)*time.Millisecond), activity.EventUpdated, attrs...)
+	}
+}
+
 // BenchmarkMillion measures an index with 1,000,000 finished reference
 // activities: its heap, and the 99th percentile of each kind of read.
 func BenchmarkMillion(b *testing.B) {

@@ -377,7 +377,7 @@ func (x *Index) after(o *openActivity, e *activity.Event, before activity.State,
 	x.publish(e, before, o)
 	if o.head.State.Open() {
 		if o.long() {
-			o.shorten()
+			o.shorten(func(seq uint64) activity.Time { return x.moments.taken(seq, x.log.seq) })
 		}
 		return
 	}

@@ -109,7 +109,7 @@ func (x *Index) Changed() <-chan struct{} {
 }
 
 // Read returns the events after a sequence, in their order and at most limit,
-// each with its activity as it was then. It returns activity.ErrGap when the
+// each with its activity as it was then; updates that were merged are one. It returns activity.ErrGap when the
 // next event is not held any more, or when after is beyond the log.
 func (x *Index) Read(after uint64, limit int) (changes []activity.Change, err error) {
 	x.beforeRead()
@@ -145,6 +145,9 @@ func (l *look) read(after uint64, limit int) ([]activity.Change, error) {
 			replays[entry.id] = r
 		}
 		a, at := r.asOf(seq)
+		if a == nil {
+			continue
+		}
 		changes = append(changes, activity.Change{Seq: seq, At: at, Kind: entry.kind, Activity: l.dress(a, now)})
 	}
 	return changes, nil

@@ -128,11 +128,14 @@ func (l *look) activityAt(id activity.ID, now activity.Time, at *activity.Moment
 }
 
 // then returns the activity of events as it was at a moment, or nil when it was
-// not known. It changes the events.
+// not known. Within a stretch of updates that were merged it is what it was
+// before them, and not silent. It changes the events.
 func (l *look) then(events []activity.Event, at *activity.Moment) *activity.Activity {
 	var last uint64
+	reporting := false
 	events = slices.DeleteFunc(events, func(e activity.Event) bool {
 		if e.Seq > at.Seq {
+			reporting = reporting || e.FromSeq != 0 && e.FromSeq <= at.Seq
 			return true
 		}
 		last = max(last, e.Seq)
@@ -142,7 +145,7 @@ func (l *look) then(events []activity.Event, at *activity.Moment) *activity.Acti
 		return nil
 	}
 	a := l.dress(fold(events), at.Time)
-	a.Stalled = l.x.stalled(&a.Head, l.x.moments.time(last), at.Time)
+	a.Stalled = !reporting && l.x.stalled(&a.Head, l.x.moments.time(last), at.Time)
 	backdate(a)
 	return a
 }

@@ -2,13 +2,16 @@ package index
 
 import (
 	"encoding/binary"
+	"math"
+	"slices"
+	"sort"
 
 	"github.com/midspan/midspan/activity"
 )
 
 // maxHistory bounds the events that an open activity's record keeps apart.
-// Beyond it, runs of updates in the older half become one.
-const maxHistory = 256
+// Beyond it, about half of them are merged. The dashboard takes 500.
+const maxHistory = 480
 
 // openActivity is an activity in flight: its head, ready for filters, and its
 // record so far.
@@ -66,6 +69,9 @@ func (o *openActivity) fold(e *activity.Event, seq *uint64) bool {
 			return false
 		}
 	}
+	if mergedBefore(events, e) {
+		return false
+	}
 	*seq++
 	e.Seq = *seq
 	o.rebuild(activity.Canonical(append(events, *e)), e.Seq)
@@ -117,12 +123,15 @@ func (o *openActivity) told(e *activity.Event) activity.Event {
 // decode returns the events so far. They share nothing with the record, which
 // is written on.
 func (o *openActivity) decode() []activity.Event {
-	events, _ := decodeRecord(string(o.enc.buf), o.enc.keys.keys, o.head.ID, &o.base)
+	events, _ := appendRecord(make([]activity.Event, 0, o.events+1), string(o.enc.buf), o.enc.keys.keys, o.head.ID, &o.base)
 	return events
 }
 
 func decodeRecord(rec string, keys []string, id activity.ID, b *base) ([]activity.Event, merged) {
-	events := make([]activity.Event, 0, 8)
+	return appendRecord(make([]activity.Event, 0, 8), rec, keys, id, b)
+}
+
+func appendRecord(events []activity.Event, rec string, keys []string, id activity.ID, b *base) ([]activity.Event, merged) {
 	d := decoder{keys: keys, rec: rec}
 	for {
 		var e activity.Event
@@ -151,29 +160,119 @@ func (o *openActivity) long() bool {
 	return o.events > max(o.nextEvents, maxHistory) || len(o.enc.buf) > max(o.nextBytes, maxRecord/2)
 }
 
-// shorten folds each run of updates in the older half into its last one, so
-// that an activity may report for days. States and their times stay.
-func (o *openActivity) shorten() {
-	events := o.decode()
-	half := len(events) / 2
-	kept := events[:0:0]
+// stretch is the time that an event stands for, by the log's clock and by the
+// sender's. Of a merged one both have a length.
+type stretch struct {
+	came, sent [2]activity.Time // first and last
+	fixed      bool             // it is never merged
+}
+
+// with returns the stretch of both.
+func (s stretch) with(t *stretch) stretch {
+	s.came = [2]activity.Time{min(s.came[0], t.came[0]), max(s.came[1], t.came[1])}
+	s.sent = [2]activity.Time{min(s.sent[0], t.sent[0]), max(s.sent[1], t.sent[1])}
+	return s
+}
+
+// within reports whether the stretch is shorter than 1<<shift nanoseconds.
+func (s stretch) within(shift int) bool {
+	return uint64(s.came[1]-s.came[0]|s.sent[1]-s.sent[0])>>shift == 0
+}
+
+// stretches returns those of events, which are the first in canonical order.
+// States and their times stay, and so does the first event to arrive, by which
+// the activity is known.
+func (o *openActivity) stretches(events []activity.Event, taken func(seq uint64) activity.Time) []stretch {
+	all := make([]stretch, len(events))
 	var h activity.Head
+	clock := activity.Time(math.MinInt64) // the sender's, which may have gone back
 	for i := range events {
-		e := &events[i]
-		n := len(kept)
-		if ok := h.Apply(e); !ok && e.Kind.State().Open() {
-			e.Kind = activity.EventUpdated // as which it counted
+		e, s := &events[i], &all[i]
+		before := h.State
+		h.Apply(e)
+		s.fixed = h.State != before || e.Kind != activity.EventUpdated && !e.Kind.State().Open() || e.Seq == o.begun
+		last := taken(e.Seq)
+		s.came = [2]activity.Time{last, last}
+		from := e.At
+		if e.FromSeq != 0 {
+			from = e.FromAt
+			s.came[0] = taken(e.FromSeq)
 		}
-		if i == 0 || i > half || e.Kind != activity.EventUpdated || kept[n-1].Kind != activity.EventUpdated {
-			kept = append(kept, *e)
-			continue
-		}
-		o.merged.n++
-		o.merged.rev = max(o.merged.rev, kept[n-1].Rev)
-		kept[n-1] = activity.Merge(kept[n-1], *e)
+		from = max(from, clock)
+		clock = max(clock, e.At)
+		s.sent = [2]activity.Time{from, clock}
 	}
-	o.rebuild(kept, 0)
+	return all
+}
+
+// together returns how many of the events, from the first on, may become one that lies
+// within 1<<shift nanoseconds.
+func together(of []stretch, shift int) int {
+	whole := of[0]
+	for n := 1; n < len(of); n++ {
+		if whole = whole.with(&of[n]); of[n-1].fixed || of[n].fixed || !whole.within(shift) {
+			return n
+		}
+	}
+	return len(of)
+}
+
+// shorten thins the history out, so that an activity may report for days. The
+// newest quarter stays. Of the rest, updates in a row become one where they lie
+// close together, so that about a quarter is left: what is kept stands evenly
+// over the activity's life, and tells of any moment what it was shortly before.
+func (o *openActivity) shorten(taken func(seq uint64) activity.Time) {
+	events := o.decode()
+	old := (len(events)*3 + 3) / 4
+	all := o.stretches(events[:old], taken)
+	shift := sort.Search(64, func(shift int) bool {
+		apart := 0
+		for i := together(all, shift); i < old; i += together(all[i:], shift) {
+			if !all[i-1].fixed && !all[i].fixed {
+				apart++
+			}
+		}
+		return apart <= len(events)/4
+	})
+	kept := events[:0]
+	for i := 0; i < old; {
+		e := events[i]
+		for end := i + together(all[i:], shift); i < end-1; {
+			o.merged.n++
+			o.merged.rev = max(o.merged.rev, e.Rev)
+			i++
+			e = merge(&e, &events[i])
+		}
+		kept = append(kept, e)
+		i++
+	}
+	o.rebuild(append(kept, events[old:]...), 0)
 	o.nextEvents, o.nextBytes = o.events+o.events/2, len(o.enc.buf)+maxRecord/16
+}
+
+// merge returns the update that two events come to which count as updates. It
+// has its place in the log when all of it was known.
+func merge(a, b *activity.Event) activity.Event {
+	m := activity.Merge(*a, *b)
+	m.Kind = activity.EventUpdated
+	m.Seq = max(a.Seq, b.Seq)
+	m.FromSeq, m.FromAt = a.Seq, a.At
+	for _, e := range []*activity.Event{a, b} {
+		seq, at := e.Seq, e.At
+		if e.FromSeq != 0 {
+			seq, at = e.FromSeq, e.FromAt
+		}
+		m.FromSeq, m.FromAt = min(m.FromSeq, seq), min(m.FromAt, at)
+	}
+	return m
+}
+
+// mergedBefore reports whether an update without a number lies in a stretch of
+// merged updates: it is taken for one of them, which can't be told apart.
+func mergedBefore(events []activity.Event, e *activity.Event) bool {
+	return e.Rev == 0 && e.Kind == activity.EventUpdated && slices.ContainsFunc(events, func(m activity.Event) bool {
+		return m.FromSeq != 0 && m.FromAt <= e.At && e.At <= m.At
+	})
 }
 
 // record returns the whole record, of an activity that leaves the flight. Its

@@ -85,12 +85,12 @@ func (x *Index) changes(ctx context.Context, events []logged) (changes []activit
 				r = newReplay(of)
 				replays[e.id] = r
 			}
-			if len(r.events) == 0 {
-				continue // away
-			}
 			r.advance(e.seq - 1)
 			before := r.folded.State
 			a, at := r.asOf(e.seq)
+			if a == nil {
+				continue // away, or merged
+			}
 			taken := x.moments.taken(e.seq, x.log.seq)
 			l.dress(a, taken)
 			a.Stalled = false // something has just been heard of it

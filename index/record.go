@@ -67,6 +67,7 @@ const (
 	extLinks
 	extSpanEvents
 	extDropped
+	extMerged // the first of the updates that the event stands for
 )
 
 // maxRecord bounds one activity's record. What an event beyond it sets is left
@@ -227,6 +228,9 @@ func extMask(e *activity.Event, b *base, first bool) (mask uint64) {
 	if e.Dropped != [3]uint32{} {
 		mask |= extDropped
 	}
+	if e.FromSeq != 0 {
+		mask |= extMerged
+	}
 	return mask
 }
 
@@ -326,6 +330,10 @@ func (enc *encoder) ext(e *activity.Event, mask uint64) {
 		for _, n := range e.Dropped {
 			enc.buf = binary.AppendUvarint(enc.buf, uint64(n))
 		}
+	}
+	if mask&extMerged != 0 {
+		enc.buf = binary.AppendUvarint(enc.buf, e.Seq-e.FromSeq)
+		enc.buf = binary.AppendVarint(enc.buf, int64(e.At-e.FromAt))
 	}
 }
 
@@ -566,6 +574,10 @@ func (d *decoder) ext(e *activity.Event, mask uint64) {
 		for i := range e.Dropped {
 			e.Dropped[i] = uint32(d.uvarint())
 		}
+	}
+	if mask&extMerged != 0 {
+		e.FromSeq = e.Seq - d.uvarint()
+		e.FromAt = e.At - activity.Time(d.varint())
 	}
 }
 

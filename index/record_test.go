@@ -72,6 +72,8 @@ func TestRecord(t *testing.T) {
 			e.SpanEvents = []activity.SpanEvent{{At: -1, Name: "exception", Attrs: []activity.Attr{str("a", "b")}}, {}}
 		}},
 		{"dropped", func(e *activity.Event) { e.Dropped = [3]uint32{1, 0, math.MaxUint32} }},
+		{"merged", func(e *activity.Event) { e.FromSeq, e.FromAt = e.Seq-3, e.At-7 }},
+		{"merged of a clock that went back", func(e *activity.Event) { e.FromSeq, e.FromAt = 1, math.MinInt64 }},
 		{"far times", func(e *activity.Event) { e.At = math.MaxInt64 }},
 		{"times far back", func(e *activity.Event) { e.At = math.MinInt64 }},
 		{"empty value", attr(activity.Value{})},

@@ -152,8 +152,8 @@ func newReplay(events []activity.Event) *replay {
 }
 
 // advance folds in what came up to a sequence, and returns the time of the event
-// that has it. Sequences must rise from call to call.
-func (r *replay) advance(seq uint64) (at activity.Time) {
+// that has it, if there is one. Sequences must rise from call to call.
+func (r *replay) advance(seq uint64) (at activity.Time, ok bool) {
 	if !r.ordered {
 		r.next, r.folded = 0, activity.Activity{}
 	}
@@ -166,20 +166,20 @@ func (r *replay) advance(seq uint64) (at activity.Time) {
 			continue
 		}
 		if e.Seq == seq {
-			at = e.At
+			at, ok = e.At, true
 		}
 		r.folded.Apply(e)
 	}
-	return at
+	return at, ok
 }
 
 // asOf returns the activity as it was after the event of the sequence, and that
-// event's time. Sequences must rise from call to call.
+// event's time. It returns nil for an event that was merged into another.
+// Sequences must rise from call to call.
 func (r *replay) asOf(seq uint64) (*activity.Activity, activity.Time) {
-	at := r.advance(seq)
-	if r.folded.ID.IsZero() { // its events up to there were merged into a later one
-		a := fold(r.events)
-		return a, a.LastSeenAt
+	at, ok := r.advance(seq)
+	if !ok {
+		return nil, 0
 	}
 	a := r.folded // which is folded on
 	a.Attributes = slices.Clone(a.Attributes)
@@ -187,7 +187,7 @@ func (r *replay) asOf(seq uint64) (*activity.Activity, activity.Time) {
 		d := *a.Decision
 		a.Decision = &d
 	}
-	return &a, cmp.Or(at, a.LastSeenAt)
+	return &a, at
 }
 
 // Get returns everything about one activity, or activity.ErrNotFound, or
