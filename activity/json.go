@@ -143,6 +143,11 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	b = append(b, `{"seq":`...)
 	b = strconv.AppendUint(b, e.Seq, 10)
 	b = appendTimeField(b, "at", e.At)
+	if e.FromSeq != 0 {
+		b = append(b, `,"from_seq":`...)
+		b = strconv.AppendUint(b, e.FromSeq, 10)
+		b = appendTimeField(b, "from_at", e.FromAt)
+	}
 	b = append(b, `,"event":"`...)
 	b = append(b, e.Kind.String()...)
 	b = append(b, `","changes":{`...)

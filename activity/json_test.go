@@ -224,6 +224,11 @@ func TestEventJSON(t *testing.T) {
 	if got, want := string(bare.AppendJSON(nil)), `{"seq":1,"at":"1970-01-01T00:01:40.000000000Z","event":"started","changes":{}}`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
+	merged := event(9, 2, activity.EventUpdated)
+	merged.FromSeq, merged.FromAt = 4, second(1)
+	if got, want := string(merged.AppendJSON(nil)), `{"seq":9,"at":"1970-01-01T00:01:42.000000000Z","from_seq":4,"from_at":"1970-01-01T00:01:41.000000000Z","event":"updated","changes":{}}`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 }
 
 // FuzzAppendString holds that a string comes back as encoding/json's own does.
