@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,9 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/midspan/midspan/activity"
+	"github.com/midspan/midspan/internal/eventlog"
 )
 
 // hits reads midspan.limit.hits of every limit.
@@ -58,6 +62,18 @@ func finished(first, n int, attrs string) string {
 		list[i] = strings.TrimSuffix(span(trace, first+i, 0, at-1e6, at), "}") + `,"attributes":[` + attrs + `]}`
 	}
 	return spans(text("service.name", "shop"), list...)
+}
+
+// heldLog appends when it is let.
+type heldLog struct {
+	eventlog.Log
+	entered, release chan struct{}
+}
+
+func (l *heldLog) Append(ctx context.Context, events []activity.Event) error {
+	close(l.entered)
+	<-l.release
+	return l.Log.Append(ctx, events)
 }
 
 // At a limit nothing is hit; one past it is, and the metric tells it.
@@ -131,30 +147,15 @@ func TestLimits(t *testing.T) {
 			1,
 			func(s *served) { s.send("/v1/traces", finished(1, 1, "")) },
 			func(s *served) {
-				body, rest := io.Pipe()
-				req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.HTTPAddr().String()+"/v1/traces", body)
-				if err != nil {
-					s.t.Fatal(err)
-				}
-				req.Header.Set("Content-Type", "application/json")
-				done := make(chan error, 1)
-				go func() {
-					resp, err := s.client.Do(req)
-					if err == nil {
-						resp.Body.Close()
-					}
-					done <- err
-				}()
-				eventually(s.t, 20*time.Second, func() string {
-					if s.receiver.Stats().Pending == 0 {
-						return "the first request is not under way"
-					}
-					return ""
-				})
-				s.wants(429, "/v1/traces", finished(2, 1, ""))
-				rest.Close()
-				if err := <-done; err != nil {
-					s.t.Error(err)
+				held := &heldLog{s.store.Log, make(chan struct{}), make(chan struct{})}
+				s.store.Log = held
+				done := make(chan int, 1)
+				go func() { done <- s.try("/v1/traces", finished(2, 1, "")) }()
+				<-held.entered
+				s.wants(429, "/v1/traces", finished(3, 1, ""))
+				close(held.release)
+				if status := <-done; status != http.StatusOK {
+					s.t.Errorf("the first request is answered %d", status)
 				}
 			},
 		},

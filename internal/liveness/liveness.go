@@ -39,6 +39,11 @@ const (
 	tick = time.Second
 	away = 3 * time.Second
 
+	// maxDeaf is for how many of its periods a lease that is not renewed lives on
+	// because requests are turned away: who sends too much must not keep the dead
+	// alive.
+	maxDeaf = 12
+
 	batchSize = 1024 // events of one Append
 )
 
@@ -74,7 +79,7 @@ type Leases struct {
 	logger *slog.Logger
 	kick   chan struct{} // there is something to do
 	born   time.Time     // what deaf counts from
-	deaf   atomic.Int64  // nanoseconds since born: a request was turned away unread
+	deaf   atomic.Int64  // nanoseconds since born: a request was turned away that may have held a renewal
 
 	lost, back, refused, forgotten atomic.Int64
 
@@ -255,8 +260,8 @@ func (l *Leases) Seen(r *activity.Resource) {
 	}
 }
 
-// Deaf says that a request was turned away unread which may have held a renewal:
-// no lease expires before its time has passed from now on.
+// Deaf says that a request was turned away which may have held a renewal: no lease
+// expires before its time has passed from now on, for maxDeaf periods at most.
 func (l *Leases) Deaf() { l.deaf.Store(int64(time.Since(l.born))) }
 
 func (l *Leases) wake() {
@@ -308,6 +313,9 @@ func (l *Leases) expire(now time.Time, anew bool) time.Duration {
 		heard := le.heard
 		if deaf.After(heard) {
 			heard = deaf
+			if most := le.heard.Add(maxDeaf * le.ttl); heard.After(most) {
+				heard = most
+			}
 		}
 		if left := heard.Add(2 * le.ttl).Sub(now); left > 0 {
 			next = min(next, left)

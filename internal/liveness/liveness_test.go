@@ -321,6 +321,19 @@ func TestDeaf(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		p.state(1, activity.Lost, activity.LeaseExpired)
 	})
+	// But not for ever: twelve periods and its own two.
+	in(t, Config{}, func(w *world) {
+		p := w.process(1, 0)
+		p.tell(1, 1, activity.EventStarted)
+		p.renew()
+		for range (maxDeaf + 2) * ttl / time.Second {
+			p.state(1, activity.InProgress, activity.LeaseLive)
+			time.Sleep(time.Second)
+			w.leases.Deaf()
+		}
+		time.Sleep(time.Second)
+		p.state(1, activity.Lost, activity.LeaseExpired)
+	})
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{Logger: slog.New(slog.DiscardHandler)})
 		w := &world{T: t, leases: l}

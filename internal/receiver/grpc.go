@@ -38,7 +38,7 @@ func (r *Receiver) GRPCServer() *grpc.Server {
 	}
 	g := grpc.NewServer(opts...)
 	for _, s := range served {
-		// As a stream of one message each way, which is the same to its peer, it is
+		// As a stream of one message each way, which is the same to its peer, it can be
 		// turned away before it is read.
 		g.RegisterService(&grpc.ServiceDesc{
 			ServiceName: s.service,
@@ -54,20 +54,31 @@ func (r *Receiver) call(s *signal, call grpc.ServerStream) error {
 	if why := r.admits(md.Get("authorization")); why != nil {
 		return why.status().Err()
 	}
-	if !r.begin(s) {
-		return errBusy.status().Err()
-	}
-	defer r.end(s)
 	ctx, cancel := context.WithTimeout(call.Context(), r.cfg.Connections.Request)
 	defer cancel()
+	// How much of it has come is not told: it counts as the most that may.
+	up := r.reading[s.number].join(r.counts(len(sizes)+1), cancel)
+	if up == nil {
+		r.refuse(s, nil)
+		return errBusy.status().Err()
+	}
 	req, err := receive(ctx, call)
+	gone := up.leave()
 	if err != nil {
-		if status.Code(err) == codes.ResourceExhausted {
+		switch {
+		case gone:
+			r.refuse(s, nil)
+			return errBusy.status().Err()
+		case status.Code(err) == codes.ResourceExhausted:
 			r.tooLarge.Add(1)
 		}
 		return err
 	}
 	defer req.Free()
+	if !r.begin(s, req.ReadOnlyData()) {
+		return errBusy.status().Err()
+	}
+	defer r.end(s)
 	answer, why := r.take(ctx, s, req.ReadOnlyData(), false)
 	if why != nil {
 		return why.status().Err()

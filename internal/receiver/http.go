@@ -3,8 +3,6 @@ package receiver
 import (
 	"bytes"
 	"compress/gzip"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -60,23 +58,37 @@ func (r *Receiver) serve(s *signal, w http.ResponseWriter, h *http.Request) {
 		answer(w, kind, why)
 		return
 	}
-	if !r.begin(s) {
+	var sent buffer
+	defer sent.free()
+	if why := r.read(s, w, h, &sent); why != nil {
+		answer(w, kind, why)
+		return
+	}
+	body, packing := sent.b, packingOf(h)
+	told := body
+	if packing != "" {
+		told = nil
+	}
+	if !r.begin(s, told) {
 		answer(w, kind, errBusy)
 		return
 	}
 	defer r.end(s)
-	body := bodies.Get().(*bytes.Buffer)
-	defer func() {
-		if body.Cap() <= maxPooled {
-			bodies.Put(body)
+	if packing != "" {
+		plain := bodies.Get().(*bytes.Buffer)
+		defer func() {
+			if plain.Cap() <= maxPooled {
+				bodies.Put(plain)
+			}
+		}()
+		plain.Reset()
+		if why := r.unpack(packing, body, plain); why != nil {
+			answer(w, kind, why)
+			return
 		}
-	}()
-	body.Reset()
-	if why := r.read(w, h, body); why != nil {
-		answer(w, kind, why)
-		return
+		body = plain.Bytes()
 	}
-	resp, why := r.take(h.Context(), s, body.Bytes(), kind == typeJSON)
+	resp, why := r.take(h.Context(), s, body, kind == typeJSON)
 	if why != nil {
 		answer(w, kind, why)
 		return
@@ -94,7 +106,7 @@ func (r *Receiver) serve(s *signal, w http.ResponseWriter, h *http.Request) {
 	_, _ = w.Write(out) // who went away does not need it
 }
 
-// bodies are used again: the decoder copies what it keeps.
+// bodies are used again, as buffers are.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 const maxPooled = 1 << 20
@@ -118,7 +130,13 @@ func (r *Receiver) refusal(h *http.Request, kind string) *failure {
 			text: "Content-Type is neither " + typeProto + " nor " + typeJSON,
 		}
 	}
-	return nil
+	switch packingOf(h) {
+	case "", "gzip", "zstd":
+		return nil
+	}
+	return &failure{
+		code: codes.InvalidArgument, http: http.StatusUnsupportedMediaType, text: "Content-Encoding is neither gzip nor zstd",
+	}
 }
 
 // contentType returns the one of both that the request is in, or "".
@@ -130,45 +148,35 @@ func contentType(h *http.Request) string {
 	return kind
 }
 
-// read fills body with the request's, unpacked.
-func (r *Receiver) read(w http.ResponseWriter, h *http.Request, body *bytes.Buffer) *failure {
-	limit := int64(r.cfg.MaxBytes)
-	large := &failure{
-		code: codes.ResourceExhausted, http: http.StatusRequestEntityTooLarge,
-		text: fmt.Sprintf("the request is larger than %d bytes: send smaller batches", limit),
-	}
-	if h.ContentLength > limit {
-		r.tooLarge.Add(1)
-		return large
-	}
-	packed := io.Reader(http.MaxBytesReader(w, h.Body, limit))
-	plain := packed
-	var err error
-	switch strings.ToLower(strings.TrimSpace(h.Header.Get("Content-Encoding"))) {
-	case "", "identity", "none":
-		if h.ContentLength > 0 {
-			body.Grow(int(h.ContentLength))
-		}
-	case "gzip":
-		plain, err = gzip.NewReader(packed)
-	case "zstd":
-		plain, err = unzstd(packed)
+// packingOf returns how the body is packed, or "".
+func packingOf(h *http.Request) string {
+	switch packing := strings.ToLower(strings.TrimSpace(h.Header.Get("Content-Encoding"))); packing {
+	case "identity", "none":
+		return ""
 	default:
-		return &failure{
-			code: codes.InvalidArgument, http: http.StatusUnsupportedMediaType, text: "Content-Encoding is neither gzip nor zstd",
-		}
+		return packing
+	}
+}
+
+// unpack fills plain with what a body holds.
+func (r *Receiver) unpack(packing string, body []byte, plain *bytes.Buffer) *failure {
+	from := io.Reader(bytes.NewReader(body))
+	var err error
+	if packing == "gzip" {
+		from, err = gzip.NewReader(from)
+	} else {
+		from, err = unzstd(from)
 	}
 	if err == nil {
-		if c, ok := plain.(interface{ Close() }); ok { // zstd's
+		if c, ok := from.(interface{ Close() }); ok { // zstd's
 			defer c.Close()
 		}
-		_, err = body.ReadFrom(io.LimitReader(plain, limit+1))
+		_, err = plain.ReadFrom(io.LimitReader(from, int64(r.cfg.MaxBytes)+1))
 	}
-	if _, over := errors.AsType[*http.MaxBytesError](err); over || int64(body.Len()) > limit {
-		r.tooLarge.Add(1)
-		return large
-	}
-	if err != nil {
+	switch {
+	case plain.Len() > r.cfg.MaxBytes:
+		return r.large()
+	case err != nil:
 		return &failure{code: codes.InvalidArgument, http: http.StatusBadRequest, text: "read the body: " + err.Error()}
 	}
 	return nil

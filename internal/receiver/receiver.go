@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -69,8 +70,7 @@ type Leases interface {
 	Ended(r *activity.Resource)
 	// Seen says that events of the process were appended.
 	Seen(r *activity.Resource)
-	// Deaf says that a request was turned away unread which may have held a
-	// renewal.
+	// Deaf says that a request was turned away which may have held a renewal.
 	Deaf()
 }
 
@@ -87,9 +87,10 @@ type Config struct {
 	// MaxHeaderBytes bounds a request's headers. Defaults to
 	// DefaultMaxHeaderBytes, 64 KiB.
 	MaxHeaderBytes int
-	// MaxPending bounds the requests under way, of traces and of logs each:
-	// further ones are refused and told to come again in a second. Defaults to
-	// DefaultMaxPending.
+	// MaxPending bounds the requests under way, of traces and of logs each: those
+	// that have been read, and, as bytes, MaxBytes times as many of those that are
+	// being read. Further ones are refused and told to come again in a second.
+	// Defaults to DefaultMaxPending.
 	MaxPending int
 	// MaxStreams bounds the requests under way on one gRPC connection: further
 	// ones wait at their sender. Defaults to DefaultMaxStreams.
@@ -207,7 +208,7 @@ type Stats struct {
 	// MaxDepth.
 	TooLarge, TooMany, TooManyInItem, TooDeep int64
 
-	Pending    int // requests under way now
+	Pending    int // requests under way now, which have been read
 	MaxPending int // that may be, of traces and of logs each
 }
 
@@ -215,7 +216,8 @@ type Stats struct {
 type Receiver struct {
 	cfg     Config
 	sources sources
-	pending [signals]chan struct{}
+	pending [signals]chan struct{} // read, and under way
+	reading [signals]reading
 
 	requests, events, rejected, refused, unavailable atomic.Int64
 	tooLarge, tooMany, tooManyInItem, tooDeep        atomic.Int64
@@ -230,6 +232,7 @@ func New(cfg Config) (*Receiver, error) {
 	r := &Receiver{cfg: cfg}
 	for i := range r.pending {
 		r.pending[i] = make(chan struct{}, cfg.MaxPending)
+		r.reading[i].free = cfg.MaxPending * r.counts(len(sizes)+1)
 	}
 	return r, nil
 }
@@ -270,18 +273,24 @@ var errToken = &failure{
 	text: `the request bears no valid token: send it as "Authorization: Bearer TOKEN"`,
 }
 
-// begin takes a place among the requests under way. The caller must call end
-// when it returns true.
-func (r *Receiver) begin(s *signal) bool {
+// begin takes a place among the requests under way, for one that has been read.
+// The caller must call end when it returns true.
+func (r *Receiver) begin(s *signal, body []byte) bool {
 	select {
 	case r.pending[s.number] <- struct{}{}:
 		return true
 	default:
-		r.refused.Add(1)
-		if s.number == logs && r.cfg.Leases != nil {
-			r.cfg.Leases.Deaf()
-		}
+		r.refuse(s, body)
 		return false
+	}
+}
+
+// refuse counts a request that is told to come again: body is nil when it was not
+// read, or can't be.
+func (r *Receiver) refuse(s *signal, body []byte) {
+	r.refused.Add(1)
+	if s.number == logs && r.cfg.Leases != nil && (body == nil || bytes.Contains(body, []byte(leasePrefix))) {
+		r.cfg.Leases.Deaf()
 	}
 }
 
