@@ -31,12 +31,22 @@ func TestLimitsDocument(t *testing.T) {
 			t.Errorf("--%s is %s by default, not %d", l.Name, f.DefValue, l.Default)
 		}
 	}
+	for _, d := range bridge.Times {
+		limits = append(limits, d.Name)
+		if f := flags.Lookup(d.Name); f == nil {
+			t.Errorf("--%s is no flag", d.Name)
+		} else if f.DefValue != d.Default.String() {
+			t.Errorf("--%s is %s by default, not %v", d.Name, f.DefValue, d.Default)
+		}
+	}
 	for _, name := range limits {
 		want := flags.Lookup(name).DefValue
 		if n, err := strconv.ParseInt(want, 10, 64); err == nil {
 			want = inWords(n, strings.HasSuffix(name, "-bytes"))
 		} else if want == "0s" {
 			want = "0"
+		} else { // 2m0s
+			want = strings.TrimSuffix(want, "m0s") + strings.Repeat("m", strings.Count(want, "m0s"))
 		}
 		if documented[name] != want {
 			t.Errorf("docs/limits.md says %q of --%s, whose default is %s", documented[name], name, want)

@@ -35,6 +35,7 @@ type serveFlags struct {
 	retainAge   time.Duration
 	retainBytes int64
 	limits      map[string]*int64
+	times       map[string]*time.Duration
 	forward     []string
 	lostAfter   time.Duration
 	redact      redactFlags
@@ -105,6 +106,12 @@ Environment, for what no file should hold:
 	for _, l := range bridge.Limits {
 		f.limits[l.Name] = flags.Int64(l.Name, l.Default, "most "+l.Help)
 	}
+	f.times = make(map[string]*time.Duration)
+	for _, t := range bridge.Times {
+		d := t.Default
+		f.times[t.Name] = &d
+		flags.Var((*age)(&d), t.Name, t.Help)
+	}
 	flags.StringArrayVar(&f.forward, "forward", nil, "send finished spans on to the OTLP endpoint at this `URL`, by gRPC with port 4317 or grpc://, else by HTTP; may be repeated")
 	flags.Var((*age)(&f.lostAfter), "forward-lost-after", "forward an activity that was LOST for so long, as a span that failed; a late end would then show twice")
 	f.redact.declare(flags, redactHash)
@@ -136,6 +143,11 @@ func (f *serveFlags) check() error {
 	for _, l := range bridge.Limits {
 		if n := *f.limits[l.Name]; n < l.Least || n > l.Most {
 			return usagef("--%s is %d: give %d to %d", l.Name, n, l.Least, l.Most)
+		}
+	}
+	for _, t := range bridge.Times {
+		if d := *f.times[t.Name]; d < t.Least || d > t.Most {
+			return usagef("--%s is %v: give %v to %v", t.Name, d, t.Least, t.Most)
 		}
 	}
 	switch {
@@ -253,11 +265,15 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 	for name, n := range f.limits {
 		limits[name] = *n
 	}
+	times := make(map[string]time.Duration, len(f.times))
+	for name, d := range f.times {
+		times[name] = *d
+	}
 	version, _ := buildVersion()
 	b, err := bridge.New(ctx, bridge.Config{
 		Listen: f.listen, OTLPGRPC: f.otlpGRPC, OTLPHTTP: f.otlpHTTP,
 		Keys: keys, Insecure: f.insecure, AllowHosts: f.allowHosts, JaegerURL: f.jaegerURL, Version: version,
-		Storage: f.storage(), Forward: to, Redact: secrets, TLS: f.tls, OTLPTLS: f.toTLS, Limits: limits, SelfEndpoint: f.selfOTLP, Logger: logger,
+		Storage: f.storage(), Forward: to, Redact: secrets, TLS: f.tls, OTLPTLS: f.toTLS, Limits: limits, Times: times, SelfEndpoint: f.selfOTLP, Logger: logger,
 	})
 	if exposed, ok := errors.AsType[*bridge.ExposedError](err); ok {
 		return usagef("%w: give --token-file, take 127.0.0.1, or let everyone read and send by --insecure", exposed)

@@ -57,7 +57,9 @@ type Config struct {
 	Forward forward.Config
 	// Limits are values of [Limits], by name. What is not here has its default.
 	Limits map[string]int64
-	// Receiver says what is taken, but for Limits. The bridge sets where it goes, who
+	// Times are values of [Times], by name. What is not here has its default.
+	Times map[string]time.Duration
+	// Receiver says what is taken, but for Limits and Times. The bridge sets where it goes, who
 	// is told of leases, who is admitted, and what is left of the texts that it quotes.
 	Receiver receiver.Config
 	// TLS has the API and the dashboard speak TLS, and OTLPTLS both addresses that

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -16,14 +17,55 @@ import (
 )
 
 // Limit is a bound that an operator may set. How often it was hit is the metric
-// midspan.limit.hits, by its name.
+// midspan.limit.hits, by its name, where that can be known.
 type Limit struct {
 	Name        string // of the flag, and in the metric
 	Default     int64
 	Least, Most int64  // that it may be
 	Help        string // what it bounds, and what is beyond it
 	set         func(*bounded, int64)
-	hits        func(*counted) int64
+	hits        func(*counted) int64 // nil where gRPC and HTTP do not tell
+}
+
+// Time is how long something of a connection of a sender may take, which an
+// operator may set.
+type Time struct {
+	Name                 string // of the flag
+	Default, Least, Most time.Duration
+	Help                 string
+	at                   func(*receiver.Connections) *time.Duration
+}
+
+// Times are all times of connections.
+var Times = []Time{
+	{
+		"otlp-header-timeout", receiver.DefaultHeader, 100 * time.Millisecond, time.Hour, "how long the head of an OTLP request by HTTP and the handshake of gRPC may take",
+		func(c *receiver.Connections) *time.Duration { return &c.Header },
+	},
+	{
+		"otlp-request-timeout", receiver.DefaultRequest, 100 * time.Millisecond, 24 * time.Hour, "how long an OTLP request may take to come",
+		func(c *receiver.Connections) *time.Duration { return &c.Request },
+	},
+	{
+		"otlp-idle-timeout", receiver.DefaultIdle, time.Second, 24 * time.Hour, "close a connection of OTLP by HTTP that has no request for so long",
+		func(c *receiver.Connections) *time.Duration { return &c.Idle },
+	},
+	{
+		"otlp-grpc-ping", receiver.DefaultPing, time.Second, 24 * time.Hour, "ask on a gRPC connection that is silent for so long whether the sender is there",
+		func(c *receiver.Connections) *time.Duration { return &c.Ping },
+	},
+	{
+		"otlp-grpc-ping-timeout", receiver.DefaultPingTimeout, 100 * time.Millisecond, time.Hour, "close a gRPC connection whose sender does not answer that for so long",
+		func(c *receiver.Connections) *time.Duration { return &c.PingTimeout },
+	},
+	{
+		"otlp-grpc-min-ping", receiver.DefaultMinPing, time.Millisecond, 24 * time.Hour, "close a gRPC connection whose sender asks more often than this whether the bridge is there",
+		func(c *receiver.Connections) *time.Duration { return &c.MinPing },
+	},
+	{
+		"otlp-grpc-max-age", 0, 0, 30 * 24 * time.Hour, "close a gRPC connection so old when its requests are answered, so that senders spread anew; 0 keeps it",
+		func(c *receiver.Connections) *time.Duration { return &c.MaxAge },
+	},
 }
 
 // bounded is what limits are set in.
@@ -58,6 +100,14 @@ var Limits = []Limit{
 	{
 		"max-requests", receiver.DefaultMaxPending, 1, 1 << 20, "OTLP `requests` under way at a time, of traces and of logs each; further ones are told to come again",
 		func(b *bounded, n int64) { b.receiver.MaxPending = int(n) }, func(c *counted) int64 { return c.receiver.Refused },
+	},
+	{
+		"max-header-bytes", receiver.DefaultMaxHeaderBytes, 1 << 10, 16 << 20, "`bytes` of the headers of an OTLP request; one with more is refused",
+		func(b *bounded, n int64) { b.receiver.MaxHeaderBytes = int(n) }, nil,
+	},
+	{
+		"max-grpc-calls", receiver.DefaultMaxStreams, 1, 1 << 20, "`calls` under way on one gRPC connection; further ones wait at the sender",
+		func(b *bounded, n int64) { b.receiver.MaxStreams = int(n) }, nil,
 	},
 	{
 		"max-values", receiver.DefaultMaxValues, 1, 1 << 30, "`values` in an OTLP request: attributes, elements, span events and links, a span counted as 8; one with more is refused",
@@ -138,6 +188,16 @@ func (c *Config) bounds() (*bounded, error) {
 		}
 		l.set(b, n)
 	}
+	for _, t := range Times {
+		d, set := c.Times[t.Name]
+		if !set {
+			continue
+		}
+		if d < t.Least || d > t.Most {
+			return nil, fmt.Errorf("%s is %v: give %v to %v", t.Name, d, t.Least, t.Most)
+		}
+		*t.at(&b.receiver.Connections) = d
+	}
 	return b, nil
 }
 
@@ -168,7 +228,9 @@ func (b *Bridge) limitInstruments(meter metric.Meter) error {
 				c.trimmed = b.store.memory.Stats().Trimmed
 			}
 			for i, l := range Limits {
-				o.Observe(l.hits(&c), names[i])
+				if l.hits != nil {
+					o.Observe(l.hits(&c), names[i])
+				}
 			}
 			o.Observe(c.index.ByAge, age)
 			o.Observe(c.index.ByArchive, archive)

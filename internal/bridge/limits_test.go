@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/midspan/midspan/activity"
 	"github.com/midspan/midspan/internal/eventlog"
+	"github.com/midspan/midspan/internal/receiver"
 )
 
 // hits reads midspan.limit.hits of every limit.
@@ -200,6 +202,14 @@ func TestLimits(t *testing.T) {
 				}
 				return
 			}
+			if l.hits == nil {
+				s := serve(t, Config{Limits: map[string]int64{l.Name: l.Least}})
+				s.send("/v1/traces", finished(1, 1, ""))
+				if _, told := s.hits()[l.Name]; told {
+					t.Error("hits are told that nobody counts")
+				}
+				return
+			}
 			if !here {
 				t.Fatal("it has no test")
 			}
@@ -243,12 +253,52 @@ func TestRetainAge(t *testing.T) {
 	}
 }
 
+// Limits that nobody counts, and times of connections, are where they belong.
+func TestConnections(t *testing.T) {
+	cfg := Config{Limits: map[string]int64{"max-header-bytes": 2048, "max-grpc-calls": 3}, Times: map[string]time.Duration{}}
+	for i, d := range Times {
+		cfg.Times[d.Name] = time.Duration(i+1) * time.Second
+	}
+	b, err := cfg.bounds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := receiver.Connections{Header: 1e9, Request: 2e9, Idle: 3e9, Ping: 4e9, PingTimeout: 5e9, MinPing: 6e9, MaxAge: 7e9}
+	if b.receiver.Connections != want || b.receiver.MaxHeaderBytes != 2048 || b.receiver.MaxStreams != 3 {
+		t.Errorf("%+v", b.receiver)
+	}
+	// The head of a request, and one that does not come, end with the connection.
+	s := serve(t, Config{Times: map[string]time.Duration{"otlp-header-timeout": 100 * time.Millisecond, "otlp-request-timeout": 200 * time.Millisecond}})
+	for _, sent := range []string{"POST", "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"} {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.HTTPAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(8 * time.Second)) // less than the defaults
+		if _, err := io.WriteString(conn, sent); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(conn); err != nil {
+			t.Errorf("after %q: %v", sent, err)
+		}
+	}
+}
+
 // A limit beyond its range is refused by name.
 func TestLimitRange(t *testing.T) {
 	for _, l := range Limits {
 		for _, n := range []int64{l.Least - 1, l.Most + 1} {
 			cfg := Config{Limits: map[string]int64{l.Name: n}}
 			if _, err := cfg.bounds(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s is %d: give %d to %d", l.Name, n, l.Least, l.Most)) {
+				t.Errorf("%v", err)
+			}
+		}
+	}
+	for _, d := range Times {
+		for _, n := range []time.Duration{d.Least - 1, d.Most + 1} {
+			cfg := Config{Times: map[string]time.Duration{d.Name: n}}
+			if _, err := cfg.bounds(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s is %v: give %v to %v", d.Name, n, d.Least, d.Most)) {
 				t.Errorf("%v", err)
 			}
 		}

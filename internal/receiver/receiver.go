@@ -28,6 +28,12 @@ const (
 	DefaultMaxDepth       = 32
 	DefaultMaxValues      = 250_000
 	DefaultMaxItemValues  = 16_384
+	DefaultHeader         = 10 * time.Second
+	DefaultRequest        = 30 * time.Second
+	DefaultIdle           = 2 * time.Minute
+	DefaultPing           = time.Minute
+	DefaultPingTimeout    = 20 * time.Second
+	DefaultMinPing        = 10 * time.Second
 	// MaxBytesLimit and MaxDepthLimit are the most that Config.MaxBytes and
 	// Config.MaxDepth may be: they keep the decoder's recursion over nested values
 	// within a goroutine's stack.
@@ -127,7 +133,8 @@ type Config struct {
 // defaults.
 type Connections struct {
 	// Header and Request bound how long the head of an HTTP request and the whole
-	// of it may take, and the handshake of gRPC. Default to 10 s and 30 s.
+	// of it may take, Header the handshake of gRPC and Request a call, too. Default
+	// to 10 s and 30 s.
 	Header, Request time.Duration
 	// Idle closes an HTTP connection without requests. Defaults to 2 minutes.
 	Idle time.Duration
@@ -172,12 +179,12 @@ func (c Config) withDefaults() (Config, error) {
 		value *time.Duration
 		def   time.Duration
 	}{
-		{"Header", &c.Connections.Header, 10 * time.Second},
-		{"Request", &c.Connections.Request, 30 * time.Second},
-		{"Idle", &c.Connections.Idle, 2 * time.Minute},
-		{"Ping", &c.Connections.Ping, time.Minute},
-		{"PingTimeout", &c.Connections.PingTimeout, 20 * time.Second},
-		{"MinPing", &c.Connections.MinPing, 10 * time.Second},
+		{"Header", &c.Connections.Header, DefaultHeader},
+		{"Request", &c.Connections.Request, DefaultRequest},
+		{"Idle", &c.Connections.Idle, DefaultIdle},
+		{"Ping", &c.Connections.Ping, DefaultPing},
+		{"PingTimeout", &c.Connections.PingTimeout, DefaultPingTimeout},
+		{"MinPing", &c.Connections.MinPing, DefaultMinPing},
 		{"MaxAge", &c.Connections.MaxAge, 0},
 	} {
 		if *d.value == 0 {
