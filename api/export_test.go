@@ -103,6 +103,27 @@ func TestExportsAgree(t *testing.T) {
 	}
 }
 
+// No resource has more spans than one who reads it should hold.
+func TestOTLPGroups(t *testing.T) {
+	e, b := new(otlpEncoding), []byte(nil)
+	act := new(activity.Activity)
+	b = e.begin(b, activity.Position{})
+	for range 2*maxOTLPGroup + 1 {
+		b = e.activity(b, act)
+	}
+	var request struct {
+		ResourceSpans []struct {
+			ScopeSpans []struct{ Spans []json.RawMessage }
+		}
+	}
+	if err := json.Unmarshal(e.end(b), &request); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(request.ResourceSpans); n != 3 || len(request.ResourceSpans[0].ScopeSpans[0].Spans) != maxOTLPGroup || len(request.ResourceSpans[2].ScopeSpans[0].Spans) != 1 {
+		t.Errorf("%d groups", n)
+	}
+}
+
 func TestExportZipped(t *testing.T) {
 	w := newWorld(t, nil)
 	w.Apply(story())

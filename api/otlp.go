@@ -12,13 +12,16 @@ import (
 // hex, times and integers as strings, enums as numbers (OTLP specification,
 // "JSON Protobuf Encoding"). A span that has not ended has an end time of zero.
 //
-// Spans that follow each other and share resource and scope share a group:
-// grouping all of them would need all of them in memory.
+// Spans that follow each other and share resource and scope share a group of at
+// most maxOTLPGroup: who reads it need not hold all of them in memory either.
 type otlpEncoding struct {
 	resource *activity.Resource
 	scope    *activity.Scope
 	open     bool // a group of spans is
+	spans    int  // of the resource that was begun last
 }
+
+const maxOTLPGroup = 1000
 
 func (*otlpEncoding) contentType() string { return "application/json" }
 func (*otlpEncoding) extension() string   { return ".otlp.json" }
@@ -31,11 +34,12 @@ func (e *otlpEncoding) activity(b []byte, act *activity.Activity) []byte {
 	switch {
 	case !e.open:
 		b = appendOTLPResource(b, act)
-	case act.Resource != e.resource:
+	case act.Resource != e.resource || e.spans == maxOTLPGroup:
 		b = e.closeScope(b)
 		b = e.closeResource(b)
 		b = append(b, ',')
 		b = appendOTLPResource(b, act)
+		e.spans = 0
 	case act.Scope != e.scope:
 		b = e.closeScope(b)
 		b = append(b, ',')
@@ -44,6 +48,7 @@ func (e *otlpEncoding) activity(b []byte, act *activity.Activity) []byte {
 		b = append(b, ',')
 	}
 	e.open, e.resource, e.scope = true, act.Resource, act.Scope
+	e.spans++
 	return appendOTLPSpan(append(b, '\n'), act)
 }
 

@@ -20,9 +20,13 @@ import (
 	"github.com/midspan/midspan/internal/receiver"
 )
 
-// maxObject bounds one object of a file, in bytes: a line of NDJSON, or a request
-// of OTLP.
-const maxObject = 64 << 20
+// maxObject bounds one object of a file, in bytes: a line of NDJSON, or a resource
+// with its spans or log records of OTLP; maxValues what it holds, as
+// receiver.Config.MaxValues counts it. A file may have more than what is sent.
+const (
+	maxObject = 64 << 20
+	maxValues = 4_000_000
+)
 
 // batchEvents is how many events are appended together.
 const batchEvents = 2048
@@ -59,7 +63,9 @@ func (e *LineError) Unwrap() error { return e.Err }
 func Import(ctx context.Context, r io.Reader, to Log) (Result, error) {
 	im := &importer{ctx: ctx, log: to, decoder: newDecoder()}
 	var err error
-	if im.receiver, err = receiver.New(receiver.Config{Sink: im, MaxDepth: receiver.MaxDepthLimit, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if im.receiver, err = receiver.New(receiver.Config{
+		Sink: im, MaxDepth: receiver.MaxDepthLimit, MaxValues: maxValues, MaxItemValues: maxValues, Logger: slog.New(slog.DiscardHandler),
+	}); err != nil {
 		return Result{}, err
 	}
 	objects := newObjects(r)
@@ -69,7 +75,7 @@ func Import(ctx context.Context, r io.Reader, to Log) (Result, error) {
 			return im.result, im.flush()
 		}
 		if err == nil {
-			err = im.object(object)
+			err = im.object(object, objects.list != "")
 		}
 		if err == nil {
 			err = ctx.Err()
@@ -113,7 +119,8 @@ func (im *importer) flush() error {
 	return err
 }
 
-func (im *importer) object(b []byte) error {
+// object imports an object, or a part of a request of OTLP that goes on.
+func (im *importer) object(b []byte, part bool) error {
 	var kind struct {
 		ID    *string         `json:"activity_id"`
 		Spans json.RawMessage `json:"resourceSpans"`
@@ -121,6 +128,9 @@ func (im *importer) object(b []byte) error {
 	}
 	if err := json.Unmarshal(b, &kind); err != nil {
 		return jsonError(err)
+	}
+	if kind.ID == nil && (kind.Spans != nil || kind.Logs != nil) && !part {
+		im.result.Requests++
 	}
 	switch {
 	case kind.ID != nil:
@@ -167,7 +177,6 @@ func (im *importer) activity(b []byte) error {
 
 // spans imports a request of spans, but for those whose events come as records.
 func (im *importer) spans(b []byte) error {
-	im.result.Requests++
 	if !bytes.Contains(b, []byte(`"`+historyMark+`"`)) {
 		return im.take("/v1/traces", b, true)
 	}
@@ -193,7 +202,6 @@ func (im *importer) spans(b []byte) error {
 // logs imports a request of log records: events of activities as Export writes
 // them, and what else a bridge takes.
 func (im *importer) logs(b []byte) error {
-	im.result.Requests++
 	if !bytes.Contains(b, []byte(`"`+historyName+`"`)) {
 		return im.take("/v1/logs", b, true)
 	}
@@ -250,36 +258,76 @@ func (im *importer) take(path string, body []byte, isJSON bool) error {
 }
 
 // objects reads JSON objects that stand one behind the other, on a line or over
-// several.
+// several. A request of OTLP comes as one for each element of its list, and a last
+// one without any: however long it is, an element is what is held.
 type objects struct {
-	r    *bufio.Reader
-	line int // of the next byte
-	buf  []byte
+	r     *bufio.Reader
+	line  int    // of the next byte
+	list  string // how the request begins whose elements are read, or nothing
+	first bool   // the next element is
+	buf   []byte
 }
 
 func newObjects(r io.Reader) *objects { return &objects{r: bufio.NewReaderSize(r, 256<<10), line: 1} }
+
+var errCutOff = errors.New("the object is cut off: the file ends before it does")
 
 // next returns the next object and the line that it begins on. It is valid until
 // the next call. The error is io.EOF behind the last one.
 func (o *objects) next() (object []byte, line int, err error) {
 	c, err := o.space()
-	if err != nil {
-		return nil, o.line, err
+	if o.list != "" {
+		if !o.first && c == ',' && err == nil {
+			c, err = o.space()
+		} else if c == ']' && err == nil {
+			// What stands behind the list is checked as what is before it.
+			o.buf = append(append(o.buf[:0], o.list...), c)
+			o.list, line = "", o.line
+			object, err = o.rest(1)
+			return object, line, err
+		} else if !o.first && err == nil {
+			return nil, o.line, fmt.Errorf("%s stands where a comma or the end of the list belongs", quote(c))
+		}
+		if errors.Is(err, io.EOF) {
+			err = errCutOff
+		}
 	}
 	line = o.line
-	if c != '{' {
+	switch {
+	case err != nil:
+		return nil, line, err
+	case c != '{':
 		return nil, line, fmt.Errorf("it begins with %s, not with an object of JSON", quote(c))
+	case o.list != "":
+		o.first = false
+		o.buf = append(append(o.buf[:0], o.list...), c)
+		if object, err = o.rest(1); err == nil {
+			object = append(object, "]}"...)
+			o.buf = object
+		}
+		return object, line, err
 	}
 	o.buf = append(o.buf[:0], c)
-	for depth, quoted, escaped := 1, false, false; depth > 0; {
-		if c, err = o.r.ReadByte(); err != nil {
+	object, err = o.rest(1)
+	if o.list != "" {
+		return o.next()
+	}
+	return object, line, err
+}
+
+// rest appends to what was read of an object, down to the end of so many braces.
+// At the list of a request it stops, and sets o.list.
+func (o *objects) rest(depth int) ([]byte, error) {
+	for quoted, escaped, lists := false, false, o.list == "" && len(o.buf) == 1; depth > 0; {
+		c, err := o.r.ReadByte()
+		if err != nil {
 			if errors.Is(err, io.EOF) {
-				err = errors.New("the object is cut off: the file ends before it does")
+				err = errCutOff
 			}
-			return nil, line, err
+			return nil, err
 		}
-		if len(o.buf) == maxObject {
-			return nil, line, fmt.Errorf("the object is larger than %d MiB", maxObject>>20)
+		if len(o.buf) >= maxObject {
+			return nil, fmt.Errorf("the object is larger than %d MiB", maxObject>>20)
 		}
 		o.buf = append(o.buf, c)
 		switch {
@@ -296,9 +344,16 @@ func (o *objects) next() (object []byte, line int, err error) {
 			depth++
 		case c == '}':
 			depth--
+		case c == '[' && lists:
+			lists = false
+			switch begun := strings.Join(strings.Fields(string(o.buf)), ""); begun {
+			case `{"resourceSpans":[`, `{"resourceLogs":[`:
+				o.list, o.first = begun, true
+				return nil, nil
+			}
 		}
 	}
-	return o.buf, line, nil
+	return o.buf, nil
 }
 
 // space returns the first byte that is no white space.

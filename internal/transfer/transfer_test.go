@@ -443,6 +443,51 @@ func TestImportLarge(t *testing.T) {
 	}
 }
 
+// One request of OTLP may be of any length, as the API's export is: a resource
+// with its spans is what is bounded, and by more than what may be sent.
+func TestImportLongRequest(t *testing.T) {
+	var n int
+	resource := func(spans int, pad string) string {
+		list := make([]string, spans)
+		for i := range list {
+			n++
+			list[i] = fmt.Sprintf(`{"traceId":"00000000000000000000000000000001","spanId":"%016x","name":"a%s","startTimeUnixNano":"1","endTimeUnixNano":"2","attributes":[{"key":"a","value":{"intValue":"1"}}]}`, n, pad)
+		}
+		return `{"scopeSpans":[{"spans":[` + strings.Join(list, ",\n") + `]}],"schemaUrl":"s"}`
+	}
+	many := "{ \"resourceSpans\" :\n[" + resource(60_000, "")
+	for range 70 {
+		many += ",\n" + resource(1, strings.Repeat(" ", 1<<20))
+	}
+	many += "]}\n"
+	if len(many) <= maxObject {
+		t.Fatalf("only %d bytes", len(many))
+	}
+	folder := t.TempDir()
+	r, err := ImportFolder(t.Context(), folder, strings.NewReader(many+many), nil, quiet)
+	if err != nil || r.Requests != 2 || r.Events != 2*n || r.New != n || len(holds(t, folder)) != n {
+		t.Errorf("%+v %v", r, err)
+	}
+	one := resource(1, "")
+	for _, tt := range []struct{ name, file, want string }{
+		{"no end", `{"resourceSpans":[` + one, "cut off"},
+		{"no end behind a comma", `{"resourceSpans":[` + one + ",\n", "line 2: the object is cut off"},
+		{"no comma", `{"resourceSpans":[` + one + one + `]}`, "stands where a comma"},
+		{"a comma too many", `{"resourceSpans":[` + one + ",\n,", "line 2: it begins with ,"},
+		{"no object", `{"resourceSpans":[` + "\n1]}", "line 2: it begins with 1"},
+		{"what is behind", `{"resourceSpans":[` + one + "\n],x}", "line 2: no JSON"},
+		{"no list", `{"resourceSpans":{}}`, "no OTLP"},
+	} {
+		_, err := ImportFolder(t.Context(), t.TempDir(), strings.NewReader(tt.file), nil, quiet)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if r, err := ImportFolder(t.Context(), t.TempDir(), strings.NewReader(`{"resourceSpans":[ ]}{"resourceLogs":[],"more":[{}]}`), nil, quiet); err != nil || r.Requests != 2 {
+		t.Errorf("empty ones: %+v %v", r, err)
+	}
+}
+
 func TestInUse(t *testing.T) {
 	folder := keep(t, []activity.Event{newMaker(1).final(activity.ID{Trace: activity.TraceID{1}, Span: activity.SpanID{1}})})
 	log, err := sqlite.Open(t.Context(), sqlite.Config{Folder: folder, Logger: quiet})
