@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,12 +35,12 @@ const selfTraces = 20
 
 // self traces what the bridge does: it receives, appends, forwards and answers.
 // Requests that hold nothing but such spans, which come back by way of another
-// program, are not traced, or there would be no end. A nil *self does nothing.
+// program or are another bridge's, are not traced, or there would be no end. A nil
+// *self does nothing.
 type self struct {
 	endpoint string
 	provider *sdktrace.TracerProvider
 	tracer   oteltrace.Tracer
-	instance string       // that its spans are known by
 	second   atomic.Int64 // in which the traces of count began
 	count    atomic.Int64
 }
@@ -57,11 +58,11 @@ func newSelf(endpoint, version string, logger *slog.Logger) (*self, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &self{endpoint: client.Endpoint(), instance: "midspan-" + rand.Text()}
+	s := &self{endpoint: client.Endpoint()}
 	s.provider = sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter),
 		sdktrace.WithResource(resource.NewSchemaless(
-			attribute.String("service.name", "midspan"), attribute.String("service.version", version), attribute.String("service.instance.id", s.instance))),
+			attribute.String("service.name", selfService), attribute.String("service.version", version), attribute.String("service.instance.id", selfInstance+rand.Text()))),
 	)
 	s.tracer = s.provider.Tracer("github.com/midspan/midspan", oteltrace.WithInstrumentationVersion(version))
 	return s, nil
@@ -108,19 +109,21 @@ func (s *self) admit() bool {
 	return s.count.Add(1) <= selfTraces
 }
 
-// isOwn reports whether all events are of the bridge's own spans.
-func (s *self) isOwn(events []activity.Event) bool {
-	for i := range events {
-		if r := events[i].Resource; r == nil || r.Instance != s.instance {
-			return false
-		}
-	}
-	return true
+// The spans of a bridge itself are known by its service and how its instance
+// begins. Who says so of its own is not traced, and has no other harm.
+const (
+	selfService  = "midspan"
+	selfInstance = "midspan-"
+)
+
+// ofBridge reports whether a resource is that of this or another bridge itself.
+func ofBridge(r *activity.Resource) bool {
+	return r != nil && r.Service == selfService && strings.HasPrefix(r.Instance, selfInstance)
 }
 
 // request is what a receive's span will tell.
 type request struct {
-	own          bool
+	own          bool // it holds nothing but spans of bridges
 	events       int
 	begun, ended time.Time // of its append, if there was one
 	err          error
@@ -159,17 +162,14 @@ func (s *self) appending(ctx context.Context, events []activity.Event) (end func
 	if s == nil || !ok {
 		return func(error) {}
 	}
-	r.own, r.events, r.begun = s.isOwn(events), len(events), time.Now()
+	other := func(e activity.Event) bool { return !ofBridge(e.Resource) }
+	r.own, r.events, r.begun = !slices.ContainsFunc(events, other), len(events), time.Now()
 	return func(err error) { r.ended, r.err = time.Now(), err }
 }
 
 // forwarding traces a request to a target.
 func (s *self) forwarding(target string, spans []*activity.Event) (end func(error)) {
-	own := true
-	for _, e := range spans {
-		own = own && e.Resource != nil && e.Resource.Instance == s.instance
-	}
-	if own || !s.admit() {
+	if !slices.ContainsFunc(spans, func(e *activity.Event) bool { return !ofBridge(e.Resource) }) || !s.admit() {
 		return func(error) {}
 	}
 	_, span := s.tracer.Start(context.Background(), "forward", oteltrace.WithSpanKind(oteltrace.SpanKindClient),

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/midspan/midspan/internal/forward"
+	"github.com/midspan/midspan/internal/redact"
 )
 
 func (s *served) flushSelf() {
@@ -58,26 +59,32 @@ func TestSelf(t *testing.T) {
 	}
 }
 
-// Its own spans may come back to it, by way of another program: they make no more.
-func TestSelfEnds(t *testing.T) {
-	var back *served
+// relayTo is another program, which passes what it gets on.
+func relayTo(t *testing.T, to **served) *httptest.Server {
 	relay := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, "http://"+back.HTTPAddr().String()+"/v1/traces", r.Body)
+		req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, "http://"+(*to).HTTPAddr().String()+"/v1/traces", r.Body)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		req.Header.Set("Content-Type", r.Header.Get("Content-Type"))
-		resp, err := back.client.Do(req)
-		if err != nil {
-			t.Error(err)
+		resp, err := (*to).client.Do(req)
+		if err != nil { // it has stopped before
+			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
 		defer resp.Body.Close()
 		w.WriteHeader(resp.StatusCode)
 		_, _ = io.Copy(w, resp.Body)
 	}))
-	defer relay.Close()
+	t.Cleanup(relay.Close)
+	return relay
+}
+
+// Its own spans may come back to it, by way of another program: they make no more.
+func TestSelfEnds(t *testing.T) {
+	var back *served
+	relay := relayTo(t, &back)
 	back = serve(t, Config{SelfEndpoint: relay.URL})
 	back.send("/v1/traces", finished(1, 1, ""))
 	for range 4 {
@@ -88,6 +95,33 @@ func TestSelfEnds(t *testing.T) {
 	}
 	if own := back.states(); own["append"] == "" || len(own) != 3 {
 		t.Errorf("%v", own)
+	}
+}
+
+// Two bridges may tell each other what they do, and forward it: what they tell
+// makes no more.
+func TestSelvesEnd(t *testing.T) {
+	var one, other *served
+	clean := new(redact.Config)
+	one = serve(t, Config{SelfEndpoint: relayTo(t, &other).URL, Redact: clean})
+	other = serve(t, Config{
+		SelfEndpoint: "http://" + one.HTTPAddr().String(), Redact: clean,
+		Forward: forward.Config{Targets: []forward.Target{{URL: "http://" + one.HTTPAddr().String()}}},
+	})
+	one.send("/v1/traces", finished(1, 1, ""))
+	one.flushSelf() // two spans, which the other forwards
+	eventually(t, 20*time.Second, func() string {
+		if other.store.forward.Stats()[0].Sent < 2 {
+			return "nothing was forwarded"
+		}
+		return ""
+	})
+	for range 4 {
+		one.flushSelf()
+		other.flushSelf()
+	}
+	if a, b := one.receiver.Stats(), other.receiver.Stats(); a.Events != 3 || b.Events != 2 {
+		t.Errorf("%d and %d spans were taken, want 3 and 2", a.Events, b.Events)
 	}
 }
 
