@@ -61,7 +61,9 @@ func (x *Index) dressAlone(a *activity.Activity, now activity.Time) *activity.Ac
 			a.Stalled = x.stalled(&a.Head, o.heard, now)
 		}
 	}
-	a.Lease = x.cfg.Lease(a.Resource)
+	if a.Lease = x.cfg.Lease(a.Resource); a.Lease == activity.LeaseNone && a.State == activity.Lost && a.Resource.Lease() != "" {
+		a.Lease = activity.LeaseExpired // which is forgotten, as after a start
+	}
 	return a
 }
 

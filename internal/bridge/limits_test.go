@@ -107,9 +107,9 @@ func TestLimits(t *testing.T) {
 			func(s *served) { s.wants(413, "/v1/traces", large+" ") },
 		},
 		"max-values": {
-			40, // 8 each for the resource, the scope and the span, and 2 for the resource's attribute and its value; in JSON as much again
-			func(s *served) { s.send("/v1/traces", finished(1, 1, attr(10))) },
-			func(s *served) { s.wants(413, "/v1/traces", finished(1, 1, attr(60))) },
+			40, // 8 each for the resource, the scope and the span, and 1 for the resource's attribute
+			func(s *served) { s.send("/v1/traces", finished(1, 1, attr(15))) },
+			func(s *served) { s.wants(413, "/v1/traces", finished(1, 1, attr(16))) },
 		},
 		"max-span-values": {
 			3,

@@ -170,9 +170,9 @@ func (l *Leases) Renewed(r *activity.Resource, ttl time.Duration, seq uint64, se
 		if le, err = l.add(r, ttl); err != nil {
 			return err
 		}
-		// The process is older than what we know of it: it may have been lost before
-		// we started.
-		le.take = seq > 1
+		// The process is older than what we know of it, or may be: it may have been
+		// lost before we started.
+		le.take = seq != 1
 	case le.state == ended || seq != 0 && seq <= le.seq:
 		return nil
 	case le.state == expired:

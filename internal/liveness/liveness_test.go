@@ -285,17 +285,24 @@ func TestRestore(t *testing.T) {
 		dead, alive, lost := w.process(1, 0), w.process(2, 0), w.process(3, 0)
 		slow := w.process(4, 0)
 		slow.resource = activity.NewResource(append(slow.resource.Attrs, activity.Attr{Key: activity.KeyLeaseResourceTTL, Value: activity.IntValue(60_000)}), "")
-		for _, p := range []*process{dead, alive, lost, slow} {
+		noSeq := w.process(5, 0)
+		for _, p := range []*process{dead, alive, lost, slow, noSeq} {
 			p.tell(1, 1, activity.EventStarted)
 		}
 		lost.tell(1, 0, activity.EventLost)
+		noSeq.tell(1, 0, activity.EventLost)
 		w.leases.Restore([]*activity.Resource{dead.resource, alive.resource, {}, dead.resource, slow.resource})
 		time.Sleep(8 * time.Second)
 		dead.state(1, activity.InProgress, activity.LeaseLive)
 		alive.seq, lost.seq = 100, 100
-		lost.state(1, activity.Lost, activity.LeaseNone)
+		lost.state(1, activity.Lost, activity.LeaseExpired)
 		lost.renew()
 		lost.state(1, activity.InProgress, activity.LeaseLive)
+		noSeq.state(1, activity.Lost, activity.LeaseExpired)
+		if err := w.leases.Renewed(noSeq.resource, ttl, 0, 0); err != nil {
+			t.Error(err)
+		}
+		noSeq.state(1, activity.InProgress, activity.LeaseLive)
 		alive.live(4 * time.Second)
 		dead.state(1, activity.Lost, activity.LeaseExpired)
 		alive.state(1, activity.InProgress, activity.LeaseLive)

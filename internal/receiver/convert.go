@@ -1,10 +1,10 @@
 package receiver
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -16,8 +16,9 @@ import (
 type batch struct {
 	r        *Receiver
 	events   []activity.Event
-	resource *activity.Resource // nil when it is too large to be kept
-	scope    *activity.Scope    // likewise
+	resource *activity.Resource
+	scope    *activity.Scope
+	sourced  [2]fault // what is wrong with the resource and with the scope
 	leased   []*activity.Resource
 	rejected int64
 	reasons  []reason
@@ -26,6 +27,12 @@ type batch struct {
 
 // counter tells how much an item holds.
 type counter struct{ values, depth int }
+
+// fault is why something can't be kept. Its zero value is none.
+type fault struct {
+	why   string
+	count *atomic.Int64 // the limit's, if it is one that is counted
+}
 
 // reason is why something was rejected, and how often.
 type reason struct {
@@ -84,7 +91,8 @@ func (b *batch) traces(td ptrace.Traces) {
 
 func (b *batch) setResource(r pcommon.Resource, schemaURL string) {
 	b.counter = counter{}
-	if b.resource = b.r.sources.resource(r, b.attrs(r.Attributes()), schemaURL); b.within() != "" {
+	b.resource = b.r.sources.resource(r, b.attrs(r.Attributes()), schemaURL)
+	if b.sourced[0] = b.source("resource", b.resource != nil); b.sourced[0].why != "" {
 		b.resource = nil
 	}
 	if b.resource != nil && b.resource.Lease() != "" && !slices.Contains(b.leased, b.resource) {
@@ -94,42 +102,48 @@ func (b *batch) setResource(r pcommon.Resource, schemaURL string) {
 
 func (b *batch) setScope(sc pcommon.InstrumentationScope, schemaURL string) {
 	b.counter = counter{}
-	if b.scope = b.r.sources.scope(sc, b.attrs(sc.Attributes()), schemaURL); b.within() != "" {
-		b.scope = nil
-	}
+	b.scope = b.r.sources.scope(sc, b.attrs(sc.Attributes()), schemaURL)
+	b.sourced[1] = b.source("scope", b.scope != nil)
 	b.counter = counter{}
 }
 
-// sourced says what is wrong with where an item comes from, or nothing.
-func (b *batch) sourced() (why string) {
+// source says what is wrong with a resource or scope, whose values were counted.
+func (b *batch) source(what string, fits bool) fault {
+	f := b.within()
 	switch {
-	case b.resource == nil:
-		return fmt.Sprintf("its resource is larger than %d bytes, or nested deeper than %d levels", maxSource, b.r.cfg.MaxDepth)
-	case b.scope == nil:
-		return fmt.Sprintf("its scope is larger than %d bytes, or nested deeper than %d levels", maxSource, b.r.cfg.MaxDepth)
+	case f.why != "":
+		f.why = "its " + what + ": " + f.why
+	case !fits:
+		f.why = fmt.Sprintf("its %s is larger than %d bytes", what, maxSource)
 	}
-	return ""
+	return f
 }
 
 // within says what bound the values counted have passed, or nothing.
-func (b *batch) within() (why string) {
+func (b *batch) within() fault {
 	switch {
 	case b.values > b.r.cfg.MaxItemValues:
-		return fmt.Sprintf("it has more than %d attributes, events and links", b.r.cfg.MaxItemValues)
+		return fault{fmt.Sprintf("it has more than %d attributes, events and links", b.r.cfg.MaxItemValues), &b.r.tooManyInItem}
 	case b.depth > b.r.cfg.MaxDepth:
-		return fmt.Sprintf("an attribute's value is nested deeper than %d levels", b.r.cfg.MaxDepth)
+		return fault{fmt.Sprintf("an attribute's value is nested deeper than %d levels", b.r.cfg.MaxDepth), &b.r.tooDeep}
 	}
-	return ""
+	return fault{}
 }
 
-// countOver counts an item that is beyond a bound of its own.
-func (b *batch) countOver() {
-	switch {
-	case b.values > b.r.cfg.MaxItemValues:
-		b.r.tooManyInItem.Add(1)
-	case b.depth > b.r.cfg.MaxDepth:
-		b.r.tooDeep.Add(1)
+// over rejects the item whose values were counted, if it or where it comes from
+// passes a bound.
+func (b *batch) over() bool {
+	for _, f := range [...]fault{b.sourced[0], b.sourced[1], b.within()} {
+		if f.why == "" {
+			continue
+		}
+		if f.count != nil {
+			f.count.Add(1)
+		}
+		b.reject(f.why)
+		return true
 	}
+	return false
 }
 
 // span adds the event of a span: ended, in flight, or standing for one in flight.
@@ -188,9 +202,7 @@ func (b *batch) span(s ptrace.Span) {
 			At: timeOf(se.Timestamp()), Name: se.Name(), Attrs: b.attrs(se.Attributes()), Dropped: se.DroppedAttributesCount(),
 		})
 	}
-	if why := cmp.Or(b.sourced(), b.within()); why != "" {
-		b.countOver()
-		b.reject(why)
+	if b.over() {
 		return
 	}
 	if isPending(e.Attrs) {
@@ -290,7 +302,7 @@ func (b *batch) value(v pcommon.Value, depth int) activity.Value {
 	case pcommon.ValueTypeSlice:
 		vs := v.Slice()
 		b.values += vs.Len()
-		if b.depth = max(b.depth, depth+1); b.within() != "" {
+		if b.depth = max(b.depth, depth+1); b.depth > b.r.cfg.MaxDepth || b.values > b.r.cfg.MaxItemValues {
 			return activity.Value{}
 		}
 		list := make([]activity.Value, 0, vs.Len())
@@ -299,7 +311,7 @@ func (b *batch) value(v pcommon.Value, depth int) activity.Value {
 		}
 		return activity.SliceValue(list)
 	case pcommon.ValueTypeMap:
-		if b.depth = max(b.depth, depth+1); b.within() != "" {
+		if b.depth = max(b.depth, depth+1); b.depth > b.r.cfg.MaxDepth {
 			return activity.Value{}
 		}
 		return activity.MapValue(b.attrsAt(v.Map(), depth+1))

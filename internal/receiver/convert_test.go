@@ -341,3 +341,21 @@ func TestSourcesAreShared(t *testing.T) {
 		t.Error("each batch has a resource and a scope of its own")
 	}
 }
+
+// A pending span whose parent is no id is rejected; zeros, or none, stand for a root.
+func TestPendingParent(t *testing.T) {
+	for parent, rejected := range map[string]bool{
+		`,{"key":"logfire.pending_parent_id","value":{"stringValue":"0000000000000000"}}`: false,
+		`,{"key":"logfire.pending_parent_id","value":{"stringValue":"53995c3f42cd8ad8"}}`: false,
+		``: false,
+		`,{"key":"logfire.pending_parent_id","value":{"stringValue":"53995c3f42cd8ad"}}`: true,
+		`,{"key":"logfire.pending_parent_id","value":{"intValue":"5"}}`:                  true,
+	} {
+		x := newIndex()
+		w := post(t, newReceiver(t, Config{Sink: sink{x}}), "/v1/traces", []byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","spanId":"00f067aa0ba902b7","parentSpanId":"00f067aa0ba902b8",
+			"startTimeUnixNano":"10","endTimeUnixNano":"10","attributes":[{"key":"logfire.span_type","value":{"stringValue":"pending_span"}}`+parent+`]}]}]}]}`))
+		if said := strings.Contains(w.Body.String(), "1 span rejected: logfire.pending_parent_id is not 16 hex digits"); said != rejected || (count(t, x) == 0) != rejected {
+			t.Errorf("%s: %s", parent, w.Body)
+		}
+	}
+}

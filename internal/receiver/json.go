@@ -8,73 +8,122 @@ import (
 // maxBrackets is maxNesting in JSON, where a value in an array takes three.
 const maxBrackets = 3 * maxNesting
 
-// itemDepth is how many brackets are open where a span or a log record stands.
-const itemDepth = 7
+// itemLists is how many brackets are open within the list of spans or log
+// records; the lists of resources and scopes have two and four.
+const itemLists = 6
 
-// json is protobuf for a request in JSON.
+// json is protobuf for a request in JSON. What counts are the elements of lists:
+// whatever they are, the decoder makes room for them.
 func (s *survey) json(b []byte) error {
-	depth, quoted := 0, false
+	var weights [maxBrackets + 1]int // of the elements of each list that is open; 0 in an object
+	depth := 0
+	var text []byte // the latest: a list's name
 	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
+		switch b[i] {
+		case '"':
+			from := i + 1
+			for i = from; i < len(b) && b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+			text = b[from:min(i, len(b))]
+		case '{', '[':
 			if depth++; depth > maxBrackets {
 				return errDeep
 			}
-			if c == '{' {
-				if s.values++; depth <= itemDepth {
-					s.values += itemWeight - 1
-				}
-				if s.values > 2*s.limit { // an attribute takes two
-					return errLarge(s.limit)
-				}
+			if weights[depth] = 0; b[i] == '{' {
+				continue
 			}
-		case c == '}' || c == ']':
-			depth--
+			weight := 1
+			switch name := string(text); {
+			case depth <= itemLists && depth%2 == 0:
+				weight = itemWeight
+			case name == "events" || name == "links":
+				weight = 2
+			case name == "values": // of an array or a map, which counts too
+				s.values++
+			}
+			weights[depth] = weight
+			if !emptyList(b[i+1:]) {
+				s.values += weight
+			}
+		case ',':
+			s.values += weights[depth]
+		case '}', ']':
+			depth = max(depth-1, 0)
+		default:
+			continue
+		}
+		if s.values > s.limit {
+			return errLarge(s.limit)
 		}
 	}
 	return nil
 }
 
-// scrubJSON is scrub for JSON. Each list names the field that leads one level
-// down; the last one holds the items.
+// emptyList reports whether a list ends where it begins.
+func emptyList(b []byte) bool {
+	for _, c := range b {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+		default:
+			return c == ']'
+		}
+	}
+	return true
+}
+
+// scrubJSON is scrub for JSON. The path names the fields that lead down to the
+// items, each of which may be written in snake case too.
 func scrubJSON(b []byte, path []string, keep func(item []byte) bool) ([]byte, bool) {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(b, &object) != nil {
 		return nil, false
 	}
-	field, there := object[path[0]]
-	if !there {
-		return b, true
-	}
-	var list []json.RawMessage
-	if json.Unmarshal(field, &list) != nil {
-		return nil, false
-	}
-	kept := list[:0]
-	for _, element := range list {
-		if len(path) == 1 {
-			if keep(element) {
-				kept = append(kept, element)
-			}
+	for _, name := range []string{path[0], snakeCase(path[0])} {
+		field, there := object[name]
+		if !there {
 			continue
 		}
-		inner, ok := scrubJSON(element, path[1:], keep)
-		if !ok {
+		var list []json.RawMessage
+		if json.Unmarshal(field, &list) != nil {
 			return nil, false
 		}
-		kept = append(kept, inner)
+		kept := list[:0]
+		for _, element := range list {
+			if len(path) == 1 {
+				if keep(element) {
+					kept = append(kept, element)
+				}
+				continue
+			}
+			inner, ok := scrubJSON(element, path[1:], keep)
+			if !ok {
+				return nil, false
+			}
+			kept = append(kept, inner)
+		}
+		var err error
+		if object[name], err = json.Marshal(kept); err != nil {
+			return nil, false
+		}
 	}
-	var err error
-	if object[path[0]], err = json.Marshal(kept); err != nil {
-		return nil, false
-	}
-	b, err = json.Marshal(object)
+	b, err := json.Marshal(object)
 	return b, err == nil
+}
+
+// snakeCase returns resource_spans for resourceSpans.
+func snakeCase(name string) string {
+	var b []byte
+	for _, c := range []byte(name) {
+		if c >= 'A' && c <= 'Z' {
+			b = append(b, '_')
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	return string(b)
 }
 
 // aloneJSON is alone for JSON.

@@ -70,7 +70,7 @@ func TestItemLimits(t *testing.T) {
 		}, "its resource is larger than 65536 bytes", true},
 		{"depth of a resource", DefaultMaxDepth, func(req ptraceotlp.ExportRequest, n int) {
 			nested(req.Traces().ResourceSpans().At(0).Resource().Attributes().PutEmpty("deep"), n)
-		}, "its resource is larger than 65536 bytes, or nested", true},
+		}, "its resource: an attribute's value is nested deeper than 32 levels", true},
 		{"scope", maxSource, func(req ptraceotlp.ExportRequest, n int) {
 			req.Traces().ResourceSpans().At(0).ScopeSpans().At(0).Scope().SetName(strings.Repeat("x", n))
 		}, "its scope is larger than 65536 bytes", true},
@@ -107,22 +107,75 @@ func TestItemLimits(t *testing.T) {
 	}
 }
 
-// A request that holds too much is refused before it is decoded.
+// A span whose resource or scope passes a bound of its values says so, and counts.
+func TestSourceLimits(t *testing.T) {
+	for _, tt := range []struct {
+		scope, deep bool
+		want        string
+	}{
+		{false, false, "its resource: it has more than 10 attributes, events and links"},
+		{true, false, "its scope: it has more than 10 attributes, events and links"},
+		{false, true, "its resource: an attribute's value is nested deeper than 2 levels"},
+		{true, true, "its scope: an attribute's value is nested deeper than 2 levels"},
+	} {
+		r := newReceiver(t, Config{Sink: sink{newIndex()}, MaxItemValues: 10, MaxDepth: 2})
+		for past := range 2 {
+			req := goodSpans(2, 0)
+			rs := req.Traces().ResourceSpans().At(0)
+			attrs := rs.Resource().Attributes()
+			if attrs.Clear(); tt.scope {
+				attrs = rs.ScopeSpans().At(0).Scope().Attributes()
+			}
+			if tt.deep {
+				nested(attrs.PutEmpty("deep"), 2+past)
+			} else {
+				for i := range 10 + past {
+					attrs.PutInt(fmt.Sprint(i), 1)
+				}
+			}
+			for _, s := range rs.ScopeSpans().At(0).Spans().All() {
+				s.Attributes().Clear()
+			}
+			w := post(t, r, "/v1/traces", marshal(t, req), "Content-Type", typeProto)
+			resp := ptraceotlp.NewExportResponse()
+			if err := resp.UnmarshalProto(w.Body.Bytes()); err != nil {
+				t.Fatal(err)
+			}
+			want, hits := "", [2]int64{}
+			if past > 0 {
+				want = "2 spans rejected: " + tt.want
+				if hits[0] = 2; tt.deep {
+					hits = [2]int64{0, 2}
+				}
+			}
+			if got := [2]int64{r.Stats().TooManyInItem, r.Stats().TooDeep}; got != hits || resp.PartialSuccess().ErrorMessage() != want {
+				t.Errorf("%d past: %q, want %q; hits %v, want %v", past, resp.PartialSuccess().ErrorMessage(), want, got, hits)
+			}
+		}
+	}
+}
+
+// A request that holds too much is refused before it is decoded, and in JSON it
+// counts as in protobuf.
 func TestMaxValues(t *testing.T) {
 	fill := func(req ptraceotlp.ExportRequest) {
 		attrs := req.Traces().ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(1).Attributes()
 		for i := range 100 {
 			attrs.PutInt(fmt.Sprint(i), 1)
 		}
+		span := req.Traces().ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0)
+		span.Links().AppendEmpty().Attributes().PutStr("a", "[,{\\\"")
+		span.Events().AppendEmpty()
+		list := span.Attributes().PutEmptyMap("map").PutEmptySlice("list")
+		list.AppendEmpty().SetStr("x")
+		list.AppendEmpty().SetEmptySlice().AppendEmpty().SetInt(1)
 	}
-	const holds = 100 + 4*itemWeight // two spans, a resource's and a scope's
+	// Two spans, a resource's and a scope's; a link with an attribute, an event; and
+	// an attribute that is a map of an array of a text and an array of a number.
+	const holds = 100 + 4*itemWeight + 3 + 2 + 1 + 2 + 3 + 2
 	for kind, body := range both(t, fill) {
 		for past := range 2 {
 			limit := holds - past
-			if kind == typeJSON {
-				// A brace each: of the request, resource, scope, spans, statuses, attributes and values.
-				limit = (bytes.Count(body, []byte("{")) + 7*(itemWeight-1) + 1 - 2*past) / 2
-			}
 			x := newIndex()
 			w := post(t, newReceiver(t, Config{Sink: sink{x}, MaxValues: limit}), "/v1/traces", body, "Content-Type", kind)
 			want := http.StatusOK
@@ -180,6 +233,14 @@ func TestBrokenSpanAlone(t *testing.T) {
 		}
 		if a := get(t, x, id(t, charge)); a.Name != "good" || a.Resource.Attrs[0].Value.Int() != 9007199254740993 {
 			t.Errorf("kept %s", a.AppendJSON(nil))
+		}
+	})
+	t.Run("snake case", func(t *testing.T) {
+		x := newIndex()
+		w := post(t, newReceiver(t, Config{Sink: sink{x}}), "/v1/traces", []byte(`{"resource_spans":[{"scope_spans":[{"spans":[
+			{"trace_id":"zz","span_id":"1"},{"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7","name":"good","start_time_unix_nano":"10"}]}]}]}`))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"rejectedSpans":"1"`) || count(t, x) != 1 {
+			t.Errorf("%d %s, %d held", w.Code, w.Body, count(t, x))
 		}
 	})
 	t.Run("nothing good", func(t *testing.T) {

@@ -1,7 +1,6 @@
 package receiver
 
 import (
-	"cmp"
 	"encoding/base64"
 	"errors"
 	"math"
@@ -112,9 +111,7 @@ func (b *batch) log(r plog.LogRecord) {
 		b.reject("it is its own parent")
 		return
 	}
-	if why := cmp.Or(b.sourced(), b.within()); why != "" {
-		b.countOver()
-		b.reject(why)
+	if b.over() {
 		return
 	}
 	b.events = append(b.events, e)

@@ -15,6 +15,7 @@ const (
 	keyPendingParent = "logfire.pending_parent_id"
 	pendingSpan      = "pending_span"
 	pendingSuffix    = " (pending)" // of its name
+	noParent         = "0000000000000000"
 )
 
 func isPending(attrs []activity.Attr) bool {
@@ -37,10 +38,14 @@ func pending(e *activity.Event) (why string) {
 		switch a.Key {
 		case keySpanType:
 		case keyPendingParent:
-			// Zeros stand for a root.
-			if parent, err := activity.ParseSpanID(a.Value.Str()); err == nil {
-				e.Parent = activity.ID{Trace: e.ID.Trace, Span: parent}
+			if a.Value.Str() == noParent {
+				continue
 			}
+			parent, err := activity.ParseSpanID(a.Value.Str())
+			if err != nil {
+				return keyPendingParent + " is not 16 hex digits"
+			}
+			e.Parent = activity.ID{Trace: e.ID.Trace, Span: parent}
 		default:
 			attrs = append(attrs, a)
 		}
