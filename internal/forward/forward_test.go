@@ -95,15 +95,24 @@ func TestNeverForwarded(t *testing.T) {
 		ID: activity.ID{Trace: activity.TraceID{1}, Span: activity.SpanID{1}}, Kind: activity.EventCompleted, At: 2,
 		Changes: activity.Changes{Name: "unsampled", StartTime: 1, EndTime: 2, Sampling: activity.Unsampled},
 	})
-	if _, last := log.Bounds(); last != 11 {
+	unsampled := m.span()
+	unsampled.Flags = 0x100
+	receive(t, log, requestOf(unsampled))
+	if _, last := log.Bounds(); last != 12 {
 		t.Fatalf("the log has %d events: the test lost some", last)
 	}
-	final := requestOf(m.span())
-	receive(t, log, final)
-	target.wait(t, 1)
+	unknown := m.span() // of a sender that sets no flags
+	unknown.Flags = 0
+	final := requestOf(m.span(), unknown)
+	leftOut := m.span() // of an SDK that sets flags without trace flags
+	leftOut.Flags = 0x300
+	python := requestOf(leftOut)
+	python.ResourceSpans[0].Resource.Attributes = append(python.ResourceSpans[0].Resource.Attributes, str("telemetry.sdk.language", "python"))
+	receive(t, log, final, python)
+	target.wait(t, 3)
 	_, last := log.Bounds()
 	poll(t, func() bool { seq, _ := f.Floor(); return seq == last })
-	same(t, apart(final), target.spans())
+	same(t, apart(final, python), target.spans())
 
 	// With nothing to send the cursor is stored all the same.
 	receive(t, log, requestOf(running))

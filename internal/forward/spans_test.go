@@ -56,7 +56,7 @@ func (m *maker) span() *tracepb.Span {
 		Kind: tracepb.Span_SpanKind(m.IntN(6)), StartTimeUnixNano: begin, EndTimeUnixNano: begin + m.Uint64N(1e10),
 		TraceState: m.pick("", "", "vendor=1,other=2"), Attributes: m.attrs(0),
 		DroppedAttributesCount: uint32(m.IntN(2)), DroppedEventsCount: uint32(m.IntN(2) * 300), DroppedLinksCount: uint32(m.IntN(2)),
-		Flags: []uint32{0, 1, 0x101, 0x301, 0x300, 1 << 31}[m.IntN(6)],
+		Flags: []uint32{0, 1, 0x101, 0x301, 0x303, 1<<31 | 1}[m.IntN(6)],
 	}
 	if m.IntN(3) > 0 {
 		s.ParentSpanId = m.id(8)

@@ -184,10 +184,7 @@ func (b *batch) span(s ptrace.Span) {
 		e.Parent = activity.ID{Trace: e.ID.Trace, Span: activity.SpanID(s.ParentSpanID())}
 	}
 	e.StatusMessage = s.Status().Message()
-	// A sender that sets no flag at all says nothing: older SDKs set none.
-	if s.Flags()&1 != 0 {
-		e.Sampling = activity.Sampled
-	}
+	e.Sampling = SamplingOf(s.Flags(), b.resource)
 	b.counter = counter{values: s.Links().Len() + s.Events().Len()}
 	e.Attrs = b.attrs(s.Attributes())
 	for _, l := range s.Links().All() {
@@ -217,6 +214,40 @@ func (b *batch) span(s ptrace.Span) {
 		end(&e)
 	}
 	b.events = append(b.events, e)
+}
+
+// SamplingOf returns what OTLP's flags say: bits 0 to 7 are W3C's trace flags, of
+// which the lowest is sampled. A sender that sets no flag at all says nothing, and
+// so does one that only sets those above, when its SDK leaves trace flags out.
+func SamplingOf(flags uint32, from *activity.Resource) activity.Sampling {
+	switch {
+	case flags&1 != 0:
+		return activity.Sampled
+	case flags == 0 || flags&0xff == 0 && leavesOutTraceFlags(from):
+		return 0
+	}
+	return activity.Unsampled
+}
+
+// leavesOutTraceFlags reports whether the process's SDK is one whose exporters set
+// flags without trace flags, if only in some versions: of every span that is sampled.
+// Sources: https://github.com/open-telemetry/opentelemetry-go/issues/7436,
+// https://github.com/open-telemetry/opentelemetry-python/issues/4666,
+// https://github.com/open-telemetry/opentelemetry-erlang/pull/894.
+func leavesOutTraceFlags(from *activity.Resource) bool {
+	if from == nil {
+		return false
+	}
+	for i := range from.Attrs {
+		if a := &from.Attrs[i]; a.Key == "telemetry.sdk.language" {
+			switch a.Value.Str() {
+			case "go", "python", "erlang":
+				return true
+			}
+			return false
+		}
+	}
+	return false
 }
 
 // begin makes the event that of a span in flight.

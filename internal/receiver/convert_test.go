@@ -109,6 +109,7 @@ func TestSamplingOfLogEvents(t *testing.T) {
 	}{
 		{`"flags":1`, activity.Sampled},
 		{`"flags":0`, 0}, // as one that sets none
+		{`"flags":2`, activity.Unsampled},
 		{`"flags":0,"attributes":[{"key":"activity.sampled","value":{"boolValue":false}}]`, activity.Unsampled},
 		{`"attributes":[{"key":"activity.sampled","value":{"boolValue":true}}]`, activity.Sampled},
 	} {
@@ -118,6 +119,40 @@ func TestSamplingOfLogEvents(t *testing.T) {
 			"eventName":"activity.started","timeUnixNano":"10",%s}]}]}]}`, tt.record))
 		if got := get(t, x, id(t, charge)); got.Sampling != tt.want || len(got.Attributes) != 0 {
 			t.Errorf("%s: %v, attributes %v", tt.record, got.Sampling, got.Attributes)
+		}
+	}
+}
+
+// A span's trace flags say whether it is sampled, ended or in flight; flags
+// without them say so too, but for the SDKs that leave them out.
+func TestSamplingOfSpans(t *testing.T) {
+	for _, tt := range []struct {
+		flags uint32
+		sdk   string
+		want  activity.Sampling
+	}{
+		{0, "", 0},
+		{1, "", activity.Sampled},
+		{0x301, "", activity.Sampled},
+		{0x101, "python", activity.Sampled},
+		{2, "", activity.Unsampled}, // random, and not sampled
+		{0x100, "", activity.Unsampled},
+		{0x300, "", activity.Unsampled},
+		{0x100, "java", activity.Unsampled},
+		{0x102, "python", activity.Unsampled},
+		{0x100, "python", 0},
+		{0x300, "go", 0},
+		{0x100, "erlang", 0},
+	} {
+		for _, end := range []string{"20", "0"} {
+			x := newIndex()
+			mustPost(t, newReceiver(t, Config{Sink: sink{x}}), "/v1/traces", fmt.Appendf(nil,
+				`{"resourceSpans":[{"resource":{"attributes":[{"key":"telemetry.sdk.language","value":{"stringValue":%q}}]},"scopeSpans":[{"spans":[
+				{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","spanId":"00f067aa0ba902b7","startTimeUnixNano":"10","endTimeUnixNano":%q,"flags":%d}]}]}]}`,
+				tt.sdk, end, tt.flags))
+			if got := get(t, x, id(t, charge)).Sampling; got != tt.want {
+				t.Errorf("flags %#x of %q, end %s: %v, want %v", tt.flags, tt.sdk, end, got, tt.want)
+			}
 		}
 	}
 }

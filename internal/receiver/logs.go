@@ -63,9 +63,7 @@ func (b *batch) log(r plog.LogRecord) {
 		return
 	}
 	e.ID = activity.ID{Trace: activity.TraceID(r.TraceID()), Span: activity.SpanID(r.SpanID())}
-	if r.Flags().IsSampled() {
-		e.Sampling = activity.Sampled
-	}
+	e.Sampling = SamplingOf(uint32(r.Flags()), b.resource)
 	if kind == activity.EventFailed {
 		e.Status = activity.StatusError
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/midspan/midspan/activity"
+	"github.com/midspan/midspan/internal/receiver"
 )
 
 // OTLP is written as lines of JSON, each one a request as OTLP's file exporter
@@ -207,8 +208,7 @@ func whole(e *activity.Event) bool {
 			return false
 		}
 	}
-	return e.Kind == kind && e.Rev == 0 && e.EndTime > 0 && e.At == e.EndTime && e.StartTime >= 0 && e.Sampling != activity.Unsampled &&
-		(e.Sampling == activity.Sampled || e.Flags&1 == 0) &&
+	return e.Kind == kind && e.Rev == 0 && e.EndTime > 0 && e.At == e.EndTime && e.StartTime >= 0 && e.Sampling == receiver.SamplingOf(flagsOf(e), e.Resource) &&
 		e.ID.Trace != (activity.TraceID{}) && e.ID.Span != (activity.SpanID{}) && e.Parent.Span != e.ID.Span &&
 		(e.Parent.IsZero() || e.Parent.Trace == e.ID.Trace) &&
 		e.Resource != nil && e.Scope != nil && named(e.Resource)
@@ -223,12 +223,9 @@ func named(r *activity.Resource) bool {
 
 func spanOf(e *activity.Event) otlpSpan {
 	s := otlpSpan{
-		TraceID: e.ID.Trace.String(), SpanID: e.ID.Span.String(), TraceState: e.TraceState, Flags: e.Flags, Name: e.Name, Kind: uint8(e.SpanKind),
+		TraceID: e.ID.Trace.String(), SpanID: e.ID.Span.String(), TraceState: e.TraceState, Flags: flagsOf(e), Name: e.Name, Kind: uint8(e.SpanKind),
 		Start: strconv.FormatInt(int64(e.StartTime), 10), End: strconv.FormatInt(int64(e.EndTime), 10), Attributes: wireAttrs(e.Attrs),
 		DroppedAttributes: e.Dropped[0], DroppedEvents: e.Dropped[1], DroppedLinks: e.Dropped[2],
-	}
-	if e.Sampling == activity.Sampled {
-		s.Flags |= 1 // W3C's trace flag
 	}
 	if !e.Parent.IsZero() {
 		s.ParentSpanID = e.Parent.Span.String()
@@ -246,6 +243,14 @@ func spanOf(e *activity.Event) otlpSpan {
 		s.Links = append(s.Links, otlpLink{trace, span, l.TraceState, wireAttrs(l.Attrs), l.Dropped, l.Flags})
 	}
 	return s
+}
+
+// flagsOf returns a span's flags. Events of other sources have none, and say it apart.
+func flagsOf(e *activity.Event) uint32 {
+	if e.Sampling == activity.Sampled {
+		return e.Flags | 1 // W3C's trace flag
+	}
+	return e.Flags
 }
 
 // activitySpan is an activity as a span, with no end while it is open.
