@@ -111,6 +111,12 @@ func TestMoment(t *testing.T) {
 			t.Errorf("after %v: %v, %v; want %d to %d", tt.at, got, err, tt.want, tt.want+tt.off)
 		}
 	}
+	for seq, off := range map[uint64]time.Duration{1_000: time.Second, n - 6_000: 100 * time.Millisecond, n: 100 * time.Millisecond} {
+		want := at(time.Duration(seq-1) * 100 * time.Millisecond)
+		if got, ok := x.Taken(seq); !ok || time.Duration(got-want).Abs() >= off {
+			t.Errorf("event %d was taken at %v, %t; want %v", seq, got, ok, want)
+		}
+	}
 	x.cfg.MaxAge = time.Hour
 	x.Apply([]activity.Event{{ID: id(2, 1), Seq: n + 1, Kind: activity.EventStarted, Rev: 1, At: at(0), ReceivedAt: at(n * 100 * time.Millisecond)}})
 	retireAll(t, x)

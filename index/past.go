@@ -62,6 +62,15 @@ func (x *Index) Changes(ctx context.Context, after, upTo uint64) iter.Seq2[activ
 	}
 }
 
+// Taken returns about when the log took an event, to a tenth of a second or, when
+// that is more than an hour ago, to a second. It reports false for what is forgotten.
+func (x *Index) Taken(seq uint64) (at activity.Time, ok bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	at = x.moments.taken(seq, x.log.seq)
+	return at, at != 0
+}
+
 // forgets returns activity.ErrForgotten when of an event's time something is gone.
 func (x *Index) forgets(seq uint64) error {
 	if x.forgotten > 0 && x.moments.time(seq) < x.forgotten {

@@ -261,8 +261,9 @@ func TestShorten(t *testing.T) {
 	}
 	apply(ev(i, 1, at(0), activity.EventPlanned))
 	apply(ev(i, 2, at(time.Second), activity.EventStarted))
+	apply(ev(i, 0, at(time.Second), activity.EventLost))
 	for n := range 1000 {
-		apply(ev(i, uint32(n+3), at(time.Second+time.Duration(n)*time.Millisecond), activity.EventUpdated,
+		apply(ev(i, uint32(n+3), at(time.Second+time.Duration(n+1)*time.Millisecond), activity.EventUpdated,
 			str(activity.KeyCurrent, fmt.Sprint("step ", n)), num(fmt.Sprint("k", n%7), int64(n))))
 	}
 	d := get(t, x, i)
@@ -272,7 +273,8 @@ func TestShorten(t *testing.T) {
 	if diff := difference(activity.Fold(clone(told)), *d.Activity); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for k, want := range []activity.Kind{activity.EventPlanned, activity.EventStarted} {
+	// When it was back is a state's time.
+	for k, want := range []activity.Kind{activity.EventPlanned, activity.EventStarted, activity.EventLost, activity.EventUpdated} {
 		if e := d.History[k]; e.Kind != want || e.At != told[k].At {
 			t.Errorf("event %d is %v at %v", k, e.Kind, e.At)
 		}

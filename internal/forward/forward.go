@@ -34,6 +34,8 @@ const (
 type Activities interface {
 	// Get returns activity.ErrNotFound for an id that is not held.
 	Get(ctx context.Context, id activity.ID) (*activity.Detail, error)
+	// Taken returns about when the log took an event, or false when it is forgotten.
+	Taken(seq uint64) (activity.Time, bool)
 }
 
 // Target is one endpoint.
@@ -56,8 +58,8 @@ type Config struct {
 	// Drain has Stop first send what the log holds: of a log that is gone with
 	// this process.
 	Drain bool
-	// LostAfter forwards an activity that was LOST for so long, as a span that
-	// failed. Its late end would then show twice. 0 forwards none.
+	// LostAfter forwards an activity the first time that it was LOST for so long, as
+	// a span that failed. Its late end would then show twice. 0 forwards none.
 	LostAfter time.Duration
 	// Activities tells what the lost ones were. Required with LostAfter.
 	Activities Activities
@@ -172,7 +174,7 @@ func (f *Forwarder) addStreams(ctx context.Context, t *target) error {
 	streams := []*stream{{cursor: "forward:" + t.name, pick: finished}}
 	if f.cfg.LostAfter > 0 {
 		streams = append(streams, &stream{
-			cursor: "forward-lost:" + t.name, pick: lostPicker(f.cfg.Activities, t), behind: f.cfg.LostAfter,
+			cursor: "forward-lost:" + t.name, pick: lostPicker(f.cfg.Activities, f.cfg.LostAfter, t), behind: f.cfg.LostAfter,
 		})
 	}
 	for _, s := range streams {

@@ -14,9 +14,9 @@ import (
 // activity that was lost.
 const ErrorLost = "lost"
 
-// lostPicker picks activities that are still lost by the loss that the event
-// tells of. Read some time behind the log, that is: lost for so long.
-func lostPicker(activities Activities, t *target) picker {
+// lostPicker picks activities by the first of their losses that lasted for so long,
+// which is how far behind the log it is read.
+func lostPicker(activities Activities, after time.Duration, t *target) picker {
 	return func(ctx context.Context, e *activity.Event) (*activity.Event, error) {
 		if e.Kind != activity.EventLost {
 			return nil, nil //nolint:nilnil // no span is no error
@@ -25,7 +25,10 @@ func lostPicker(activities Activities, t *target) picker {
 			detail, err := activities.Get(ctx, e.ID)
 			switch {
 			case err == nil:
-				return lostSpan(detail, e.Seq), nil
+				if a := detail.Activity; a.State.Ended() || a.Sampling == activity.Unsampled || firstLasting(detail.History, after, activities.Taken) != e.Seq {
+					return nil, nil //nolint:nilnil // as above
+				}
+				return lostSpan(detail.Activity), nil
 			case errors.Is(err, activity.ErrNotFound):
 				t.dropped.Add(1)
 				if t.tell("lost") {
@@ -41,23 +44,40 @@ func lostPicker(activities Activities, t *target) picker {
 	}
 }
 
-// lostSpan returns the span of an activity that was lost at a sequence, as if
-// it had failed when it was last seen, or nil when it was seen again, or is not
-// to be forwarded.
-func lostSpan(d *activity.Detail, seq uint64) *activity.Event {
-	a := d.Activity
-	if a.State != activity.Lost || a.Sampling == activity.Unsampled {
-		return nil
-	}
-	lost := uint64(0)
-	for i := range d.History {
-		if e := &d.History[i]; e.Kind == activity.EventLost {
-			lost = max(lost, e.Seq)
+// firstLasting returns the sequence of the first loss in a history that was not
+// taken back before so long, or 0. It is told by when the log took the events: by
+// the history alone, so that a restart, a late read or a loss more change nothing.
+func firstLasting(history []activity.Event, after time.Duration, taken func(seq uint64) (activity.Time, bool)) uint64 {
+	var first uint64
+	for i := range history {
+		loss := &history[i]
+		if loss.Kind != activity.EventLost || first != 0 && loss.Seq > first {
+			continue
 		}
+		var back *activity.Event // the first to come of what stands behind the loss
+		for j := i + 1; j < len(history); j++ {
+			if e := &history[j]; e.Kind != activity.EventLost && (back == nil || e.Seq < back.Seq) {
+				back = e
+			}
+		}
+		if back != nil {
+			from, knownFrom := taken(loss.Seq)
+			to, knownTo := taken(back.Seq)
+			if !knownFrom || !knownTo {
+				from, to = loss.At, back.At
+			}
+			if to.Time().Sub(from.Time()) < after {
+				continue
+			}
+		}
+		first = loss.Seq
 	}
-	if lost != seq {
-		return nil // it was seen in between, and lost again
-	}
+	return first
+}
+
+// lostSpan returns the span of an activity that was lost, as if it had failed when
+// it was last seen.
+func lostSpan(a *activity.Activity) *activity.Event {
 	start := a.SpanStart
 	if start == 0 {
 		start = a.PlannedAt

@@ -308,6 +308,101 @@ func TestLost(t *testing.T) {
 	})
 }
 
+// An activity is forwarded by the first loss that lasts, however often it is taken
+// back and lost again, over restarts, and whatever its process says of the time.
+func TestLostOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const after = time.Minute
+		log, idx, c := newLog(eventlog.Disk), index.New(index.Config{LogID: "01LOG"}), &fakeClient{t: t}
+		cfg := Config{Log: log, LostAfter: after, Activities: idx}
+		f := startFake(t, cfg, c)
+		id := activity.ID{Trace: activity.TraceID{9}, Span: activity.SpanID{1}}
+		began := activity.TimeOf(time.Now())
+		tell := func(kind activity.Kind, rev uint32, at activity.Time) {
+			t.Helper()
+			events := []activity.Event{{ID: id, Kind: kind, Rev: rev, At: at}}
+			appendTo(t, log, events...)
+			idx.Apply(events)
+		}
+		now := func() activity.Time { return activity.TimeOf(time.Now()) }
+		forwarded := func(want int) {
+			t.Helper()
+			synctest.Wait()
+			if n := len(apart(c.got...)); n != want {
+				t.Errorf("after %v: %d spans were forwarded, want %d", now().Time().Sub(began.Time()), n, want)
+			}
+		}
+		tell(activity.EventStarted, 1, began)
+		time.Sleep(time.Second)
+
+		// It is back in time, and does not count.
+		tell(activity.EventLost, 0, now())
+		time.Sleep(after - time.Second)
+		tell(activity.EventUpdated, 2, now())
+		time.Sleep(after)
+		forwarded(0)
+
+		tell(activity.EventLost, 0, now())
+		time.Sleep(after + 2*time.Second)
+		forwarded(1)
+
+		// What it did meanwhile it tells late, with the times of then.
+		tell(activity.EventUpdated, 3, now()-activity.Time(after))
+		time.Sleep(time.Second)
+		tell(activity.EventLost, 0, now())
+		time.Sleep(2 * after)
+		forwarded(1)
+		tell(activity.EventUpdated, 0, now())
+		kill(f)
+		tell(activity.EventLost, 0, now()+1)
+		time.Sleep(2 * after)
+		f = startFake(t, cfg, c)
+		time.Sleep(2 * after)
+		forwarded(1)
+		_, last := log.Bounds()
+		if seq, _ := f.Floor(); seq != last {
+			t.Errorf("the log may be trimmed up to %d of %d", seq, last)
+		}
+		_ = f.Stop(t.Context())
+	})
+}
+
+// A loss that lasted while nothing was read is forwarded when it is read, though
+// it was taken back since; one that ended by then is not.
+func TestLostReadLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const after = time.Minute
+		log, idx, c := newLog(eventlog.Disk), index.New(index.Config{LogID: "01LOG"}), &fakeClient{t: t}
+		cfg := Config{Log: log, LostAfter: after, Activities: idx}
+		f := startFake(t, cfg, c)
+		tell := func(n byte, kind activity.Kind) {
+			t.Helper()
+			events := []activity.Event{{ID: activity.ID{Trace: activity.TraceID{9}, Span: activity.SpanID{n}}, Kind: kind, At: activity.TimeOf(time.Now())}}
+			appendTo(t, log, events...)
+			idx.Apply(events)
+			time.Sleep(time.Second)
+		}
+		kill(f)
+		const back, short, ended = 1, 2, 3
+		for _, kind := range []activity.Kind{activity.EventStarted, activity.EventLost} {
+			tell(back, kind)
+			tell(short, kind)
+			tell(ended, kind)
+		}
+		tell(short, activity.EventUpdated)
+		time.Sleep(2 * after)
+		tell(back, activity.EventUpdated)
+		tell(ended, activity.EventCompleted)
+		f = startFake(t, cfg, c)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := apart(c.got...); len(got) != 1 || spanOf(got[0]).SpanId[0] != back {
+			t.Errorf("%v", got)
+		}
+		_ = f.Stop(t.Context())
+	})
+}
+
 // Without LostAfter a lost activity is never forwarded.
 func TestLostOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
