@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -134,7 +135,7 @@ func New(ctx context.Context, cfg Config) (_ *Forwarder, err error) {
 			}
 		}
 	}()
-	names := make(map[string]bool)
+	names, addresses := make(map[string]bool), make(map[string]string)
 	for _, target := range cfg.Targets {
 		t, err := f.newTarget(target)
 		if err != nil {
@@ -145,11 +146,34 @@ func New(ctx context.Context, cfg Config) (_ *Forwarder, err error) {
 			return nil, fmt.Errorf("forward: two targets are named %s: name one of them otherwise", t.name)
 		}
 		names[t.name] = true
+		if target.Name == "" {
+			at := address(t.endpoint)
+			if other := addresses[at]; other != "" {
+				return nil, fmt.Errorf("forward: %s and %s are one target, which would get each span twice: leave one of them out", other, t.name)
+			}
+			addresses[at] = t.name
+		}
 		if err := f.addStreams(ctx, t); err != nil {
 			return nil, err
 		}
 	}
 	return f, nil
+}
+
+// address returns what tells an endpoint from others however its URL is written:
+// with the path that OTLP adds by HTTP or without, and with the default port.
+func address(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	path := strings.TrimRight(u.Path, "/")
+	path = strings.TrimRight(strings.TrimSuffix(path, "/v1/traces"), "/")
+	return strings.ToLower(u.Hostname()) + ":" + port + path
 }
 
 func (f *Forwarder) newTarget(cfg Target) (*target, error) {
