@@ -63,7 +63,7 @@ func (sc *scanner) assignment(i, sign int) int {
 		return next
 	}
 	if v.bracket {
-		if class < denied && !hasRandom(s[v.from:v.to]) || sign == 3 || isEmptyBracket(s[v.from:v.to]) {
+		if class < denied && !class.takesWord(s[v.from:v.to]) || sign == 3 || isEmptyBracket(s[v.from:v.to]) {
 			return next
 		}
 		q := ""
@@ -89,7 +89,7 @@ func (sc *scanner) assignment(i, sign int) int {
 	switch {
 	case value == "" || isPlaceholder(value) || isReplacement(value):
 		return next
-	case class == weak && !isRandom(value):
+	case !class.takes(value):
 		return next
 	case v.quote == "" && quoted && v.to > v.from: // a number or a word of JSON
 		if value == "true" || value == "false" || value == "null" {
@@ -97,7 +97,7 @@ func (sc *scanner) assignment(i, sign int) int {
 		}
 		sc.cuts = append(sc.cuts, cut{v.from, v.to, byAssignment, quoteOf(s[end:])})
 		return v.to
-	case v.quote == "" && (colon || v.spaced) && class != weak && !sc.isStrong(begin, end) && !isTelling(value):
+	case v.quote == "" && (colon || v.spaced) && class >= denied && !sc.isStrong(begin, end) && !isTelling(value):
 		return next // "unexpected token: end of file"
 	}
 	return sc.found(v.from, v.to, byAssignment)
@@ -165,7 +165,7 @@ func (sc *scanner) element(i int) int {
 	if end < 0 {
 		end = len(s) - i
 	}
-	if value := s[i+1 : i+end]; class < weak || value == "" || isPlaceholder(value) || class == weak && !isRandom(value) {
+	if value := s[i+1 : i+end]; value == "" || !class.takes(value) || isPlaceholder(value) {
 		return i + 1
 	}
 	return sc.found(i+1, i+end, byAssignment)
@@ -464,10 +464,28 @@ func isRandom(s string) bool {
 	return (digits >= 2 || digits == 1 && hasInnerCapital(s)) && different >= 6 && !strings.Contains(s, "://") && !isVersion(s)
 }
 
-// hasRandom reports whether a word of a text is random.
-func hasRandom(s string) bool {
+// isShuffled reports whether a value is one word of letters that change their case
+// as those of no name do.
+func isShuffled(s string) bool {
+	if len(s) < 14 || len(s) > maxRandom {
+		return false
+	}
+	changes := 0
+	for i := range len(s) {
+		if !isLower(s[i]) && !isUpper(s[i]) {
+			return false
+		}
+		if i > 0 && isLower(s[i]) != isLower(s[i-1]) {
+			changes++
+		}
+	}
+	return changes*3 >= len(s)
+}
+
+// takesWord reports whether a word of a text is taken out under a key of the class.
+func (c class) takesWord(s string) bool {
 	s = s[:min(len(s), 256)]
-	return slices.ContainsFunc(strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("[]{},\"'\\ \t\r\n", r) }), isRandom)
+	return slices.ContainsFunc(strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("[]{},\"'\\ \t\r\n", r) }), c.takes)
 }
 
 func isAlnum(c byte) bool { return table[c]&alnum != 0 }

@@ -216,6 +216,23 @@ func TestCanaries(t *testing.T) {
 	testCanaries(t, r, canary.Known, false)
 }
 
+// What was missed once, and texts in which it was.
+func TestLaterCanaries(t *testing.T) {
+	r := newRedactor(t, Config{})
+	for _, c := range canary.Later {
+		for _, seed := range seeds {
+			if left := survivors(t, c, r, seed); len(left) > 0 {
+				t.Errorf("%s is left in %d places:\n\t%s", c.Kind, len(left), strings.Join(left[:min(len(left), 4)], "\n\t"))
+			}
+		}
+	}
+	for _, text := range []string{"key=AKIALIODBBFHJFKOFXLR", "s3://AKIALIODBBFHJFKOFXLR:abcd@b", "https://AKIALIODBBFHJFKOFXLR@host/x", "https://h/ASIAQWERTYUIOPLKJHGF/x", "AKIALIODBBFHJFKOFXLR-2026"} {
+		if got := r.text(text); strings.Contains(got, "LIODBBFHJFKO") || strings.Contains(got, "QWERTYUIOPLK") {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
+
 func testCanaries(t *testing.T, r *Redactor, list []canary.Canary, held bool) {
 	t.Helper()
 	caught := 0

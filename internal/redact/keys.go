@@ -17,7 +17,7 @@ var DeniedByDefault = strings.Fields(`
 *licence_key *subscription_key *insert_key *user_key *service_key *consumer_key *session_key *storage_key *app_key
 *application_key *client_key *write_key *deploy_key *ssh_key *admin_key *root_key *integration_key
 *authorization *auth_header *cookie *cookies *credential *credentials *jwt *bearer
-*access_id *accessid *bundle_*_com *bundle_*_org *sessid *jsessionid *otp *cvv *cvc *ssn *card_number *cardnumber *mnemonic *seed_phrase *recovery_code* *backup_code*
+*access_id *accessid *bundle_*_com *bundle_*_org *sessid *sessionid *connection_string *connectionstring pin *_pin *otp *cvv *cvc *ssn *card_number *cardnumber *mnemonic *seed_phrase *recovery_code* *backup_code*
 `)
 
 // KeptByDefault are keys that a denied word stands in, but no secret.
@@ -25,13 +25,18 @@ var KeptByDefault = strings.Fields(`
 *_count *_length *_len *_size *_type *_kind *_policy *_name *_version *_path *_file *_arn *_ttl *_expiry *_expires
 *_expires_at *_expires_in *_expires_on *_age *_required *_enabled *_valid *_limit *_namespace *_engine *_manager
 *next_token *page_token *continuation_token *sync_token *cancellation_token *max_token
+db_connection_string *gpio_pin *led_pin
 `)
 
 // weakKeys are keys whose values are taken out where they look random: the same
 // words often hold an ordinary name.
 var weakKeys = strings.Fields(`
-*client_id *clientid *api_id *consumer_id *signature *sig *_session *_auth auth
+*client_id *clientid *api_id *consumer_id *signature *sig *_session
 `)
+
+// weakWords are keys whose values are taken out where they look random by their
+// letters alone, too.
+var weakWords = strings.Fields(`*_auth auth`)
 
 // ordinaryKeys are no weak ones for all that.
 var ordinaryKeys = strings.Fields(`messaging_* kafka_* mqtt_*`)
@@ -48,13 +53,25 @@ http_request_method http_method http_response_status_code http_status_code rpc_s
 type class uint8
 
 const (
-	plain  class = iota
-	keep         // never a secret
-	weak         // one where it looks random
-	denied       // one
+	plain    class = iota
+	keep           // never a secret
+	weak           // one where it looks random
+	weakWord       // one where it does, or where its letters do
+	denied         // one
 	// deniedLine is one that goes to the end of its line in a text.
 	deniedLine
 )
+
+// takes reports whether a value is taken out under a key of the class.
+func (c class) takes(value string) bool {
+	switch c {
+	case weak:
+		return isRandom(value)
+	case weakWord:
+		return isRandom(value) || isShuffled(value)
+	}
+	return c >= denied
+}
 
 // key is what is known of a key.
 type key struct {
@@ -130,6 +147,7 @@ func (k *keys) of(name string) key {
 var (
 	defaultKeep     = globs(KeptByDefault)
 	defaultWeak     = globs(weakKeys)
+	defaultWeakWord = globs(weakWords)
 	defaultOrdinary = globs(ordinaryKeys)
 	lineKeys        = globs([]string{"*cookie", "*cookies"})
 )
@@ -150,6 +168,8 @@ func (k *keys) judge(name string) key {
 		j.class = denied
 	case match(defaultWeak, n) && !match(defaultOrdinary, n):
 		j.class = weak
+	case match(defaultWeakWord, n):
+		j.class = weakWord
 	}
 	j.dirty = j.class != keep && k.r != nil && k.r.dirty(name)
 	return j

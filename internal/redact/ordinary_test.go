@@ -171,6 +171,17 @@ authorized by role 'admin'; scope: read
 auth: basic
 session=active
 user logged in; session opened
+please pin the version to 1.2.3
+pin: the message stays at the top
+spin=20ms; pinned=true; gpio_pin=17
+ASIAPACIFICNORTHEAST
+region ASIAPACIFICSOUTHEAST, ASIANINFRASTRUCTUREBANKS
+AKIA
+XAKIALIODBBFHJFKOFXLR
+AKIALIODBBFHJFKOFXLRS
+AKIALIODBBFHJFKOFXLR_NAME
+auth: KerberosNegotiate
+auth=PasswordAuthentication
 `
 
 // pairs are attributes that are no secrets.
@@ -203,6 +214,13 @@ var pairs = [][2]string{
 	{"activity.thread.id", "worker-3"},
 	{"author", "someone"},
 	{"monkey", "see"},
+	{"pinned", "yes"},
+	{"pin.count", "12"},
+	{"gpio.pin", "17"},
+	{"auth", "KerberosNegotiateAuth"},
+	{"auth", "ServiceAccountCredentials"},
+	{"session_id", "f47ac10b-58cc-4372-a567-0e02b2c3d479"},
+	{"db.connection_string", "Server=(localdb)\\v11.0;Integrated Security=true;"},
 }
 
 func TestOrdinary(t *testing.T) {

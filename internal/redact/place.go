@@ -29,9 +29,21 @@ func (sc *scanner) url(i int) int {
 			at += len(authority)
 		}
 	}
+	user := at
+	if colon >= 0 && colon < at {
+		user = colon
+	}
+	if user > 0 && startsToken(s, from) {
+		if stop, by := token(s[:from+user], from); stop == from+user {
+			sc.found(from, stop, by)
+			if user == at {
+				return stop
+			}
+		}
+	}
 	switch {
 	case at < 0:
-	case colon >= 0 && colon < at:
+	case user < at:
 		if password := s[from+colon+1 : from+at]; password != "" && !isPlaceholder(password) {
 			return sc.found(from+colon+1, from+at, byURL)
 		}

@@ -349,7 +349,7 @@ func (r *Redactor) value(v activity.Value, key key, top bool) (activity.Value, b
 	switch v.Kind() {
 	case activity.KindString, activity.KindBytes:
 		s := v.Str()
-		if key.class == weak && isRandom(s) {
+		if key.class.takes(s) {
 			return r.replaced(v, byKey)
 		}
 		if clean := r.text(s); len(clean) != len(s) || clean != s {
@@ -376,7 +376,7 @@ func (r *Redactor) slice(v activity.Value, key key) (activity.Value, bool) {
 		var c activity.Value
 		var differs bool
 		s := e.Str()
-		if option >= denied || option == weak && isRandom(s) {
+		if option.takes(s) {
 			c, differs = r.replaced(e, byAssignment)
 			option = plain
 		} else {

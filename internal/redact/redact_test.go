@@ -96,9 +96,11 @@ func TestKeys(t *testing.T) {
 		{"http.request.header.authorization", denied}, {"http.request.header.x-api-key", denied}, {"X-Api-Key", denied}, {"apikey", denied},
 		{"http.request.header.cookie", deniedLine}, {"Set-Cookie", deniedLine}, {"AWSSecretKey", denied}, {"clientSecret", denied}, {"AccountKey", denied},
 		{"access_token", denied}, {"token", denied}, {"Token", denied}, {"credentials", denied}, {"JSESSIONID", denied}, {"PHPSESSID", denied},
-		{"client_id", weak}, {"X-Amz-Signature", weak}, {"X-Amz-Credential", denied}, {"auth", weak},
+		{"client_id", weak}, {"X-Amz-Signature", weak}, {"X-Amz-Credential", denied}, {"auth", weakWord}, {"proxy_auth", weakWord},
+		{"pin", denied}, {"card.pin", denied}, {"userPin", denied}, {"sessionid", denied}, {"connectionString", denied}, {"ConnectionStrings__Shop", plain}, {"app.connection_string", denied},
 		{"gen_ai.usage.input_tokens", plain}, {"token_type", plain}, {"k8s.secret.name", plain}, {"messaging.client.id", plain},
-		{"author", plain}, {"monkey", plain}, {"key", plain}, {"cache.key", plain}, {"compass", plain}, {"next_token", plain}, {"session.id", plain}, {"", plain},
+		{"author", plain}, {"monkey", plain}, {"key", plain}, {"cache.key", plain}, {"compass", plain}, {"next_token", plain}, {"session.id", plain}, {"sessionId", plain}, {"", plain},
+		{"spin", plain}, {"pinned", plain}, {"pin.count", plain}, {"gpio.pin", plain}, {"db.connection_string", plain},
 	} {
 		if got := newRedactor(t, Config{}).keys.of(tt.key).class; got != tt.want {
 			t.Errorf("%q: %d, want %d", tt.key, got, tt.want)

@@ -339,7 +339,7 @@ func (sc *scanner) option(i int) int {
 		return begin
 	}
 	v := valueAt(s, end)
-	if v.from == v.to || s[v.from] == '-' || isPlaceholder(s[v.from:v.to]) || class == weak && !isRandom(s[v.from:v.to]) {
+	if v.from == v.to || s[v.from] == '-' || isPlaceholder(s[v.from:v.to]) || !class.takes(s[v.from:v.to]) {
 		return end
 	}
 	return sc.found(v.from, v.to, byAssignment)

@@ -7,6 +7,8 @@ type form struct {
 	prefix string
 	least  int    // bytes after the prefix, of letters, digits, "-", "_" and
 	more   string // these
+	// known says that 16 characters of base 32 behind the prefix are enough.
+	known bool
 	// fits, where it is set, looks at the whole token and returns its end, or 0.
 	fits func(s string, from int) int
 	by   rule // byToken where it is zero
@@ -18,16 +20,16 @@ var forms = []form{
 	{prefix: "A3-", least: 28},
 	{prefix: "AA", fits: telegram},
 	{prefix: "AAAAAAAAAAAAAAAAAAAAAA", fits: twitter},
-	{prefix: "ABIA", least: 16},
+	{prefix: "ABIA", least: 16, known: true},
 	{prefix: "ABSK", least: 100, more: "+/="},
-	{prefix: "ACCA", least: 16},
+	{prefix: "ACCA", least: 16, known: true},
 	{prefix: "AGE-SECRET-KEY-1", least: 50},
 	{prefix: "AIza", least: 34},
 	{prefix: "AKCp", least: 60},
-	{prefix: "AKIA", least: 16},
+	{prefix: "AKIA", least: 16, known: true},
 	{prefix: "API-", fits: octopus},
 	{prefix: "AQVN", least: 34},
-	{prefix: "ASIA", least: 16},
+	{prefix: "ASIA", least: 16, known: true},
 	{prefix: "ATATT3", least: 60, more: "="},
 	{prefix: "EAA", least: 80},
 	{prefix: "EAAA", least: 50},
@@ -228,10 +230,25 @@ func (f *form) end(s string, from int) int {
 	for end > begin && s[end-1] == '.' { // of a sentence
 		end--
 	}
-	if end-begin < f.least || !hasDigit(s[begin:end]) && !hasInnerCapital(s[begin:end]) {
+	switch body := s[begin:end]; {
+	case end-begin < f.least:
 		return 0
+	case hasDigit(body) || hasInnerCapital(body):
+		return end
+	case f.known && isKeyID(body):
+		return begin + keyIDLen
 	}
-	return end
+	return 0
+}
+
+// keyIDLen is how long an AWS key's id is behind its prefix.
+const keyIDLen = 16
+
+// isKeyID reports whether a text begins with an AWS key's id, of which one in 28
+// has no digit. A continent's parts in capitals are none.
+func isKeyID(s string) bool {
+	return strings.Trim(s[:keyIDLen], "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == "" && (len(s) == keyIDLen || s[keyIDLen] == '-') &&
+		!strings.HasPrefix(s, "PACIFIC")
 }
 
 // vendorToken returns where a token ends that says what it is by the word at the

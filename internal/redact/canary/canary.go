@@ -31,6 +31,7 @@ var sets = map[byte]string{
 	'a': "abcdefghijklmnopqrstuvwxyz0123456789",
 	'U': "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
 	'Q': "ABCDEFGHJKLMNPQRSTUVWXYZ234567", // base 32 and what is like it
+	'C': "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
 	'l': "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
 	'h': "0123456789abcdef",
 	'd': "0123456789",
