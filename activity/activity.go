@@ -150,6 +150,7 @@ type Activity struct {
 	SpanEvents []SpanEvent
 	Scope      *Scope
 	TraceState string
+	Flags      uint32 // the span's, as OTLP has them
 	Dropped    [3]uint32
 	LostAt     Time // when it was called lost last; 0 if it never was
 

@@ -113,8 +113,8 @@ type Changes struct {
 	SpanEvents    []SpanEvent
 	// Dropped counts what the sender's SDK dropped: attributes, events, links.
 	Dropped [3]uint32
-	// Flags are the span's, all 32 bits as OTLP has them. They serve forwarding
-	// alone: no activity shows them, and Sampling says what they tell of it.
+	// Flags are the span's, all 32 bits as OTLP has them. Sampling says what they
+	// tell of that.
 	Flags uint32
 }
 

@@ -237,6 +237,9 @@ func (a *Activity) Apply(e *Event) bool {
 	if e.TraceState != "" {
 		a.TraceState = e.TraceState
 	}
+	if e.Flags != 0 {
+		a.Flags = e.Flags
+	}
 	for i, n := range e.Dropped {
 		a.Dropped[i] = max(a.Dropped[i], n)
 	}

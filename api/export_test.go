@@ -82,6 +82,44 @@ func TestOTLPIsOTLP(t *testing.T) {
 	}
 }
 
+// A span that came by OTLP is exported with all that it carried.
+func TestExportOTLPWhole(t *testing.T) {
+	w := newWorld(t, nil)
+	w.Apply([]activity.Event{{ID: id(1), Kind: activity.EventCompleted, At: at(2), Changes: activity.Changes{
+		Name: "GET /", StartTime: at(1), EndTime: at(2), Sampling: activity.Sampled, Flags: 0x301, Dropped: [3]uint32{3, 4, 5},
+		Resource:   &activity.Resource{Dropped: 9},
+		Scope:      &activity.Scope{Name: "lib", Dropped: 6},
+		Links:      []activity.Link{{ID: id(2), Dropped: 7, Flags: 0x101}},
+		SpanEvents: []activity.SpanEvent{{At: at(1), Name: "e", Dropped: 2}},
+	}}, {ID: id(3), Kind: activity.EventCompleted, At: at(2), Changes: activity.Changes{
+		Name: "unknown", StartTime: at(1), EndTime: at(2), Flags: 0x100, Resource: &activity.Resource{}, Scope: &activity.Scope{},
+	}}})
+	_, _, body := w.get(t, "/activity/export?format=otlp")
+	var got tracev1.TracesData
+	if err := protojson.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.ResourceSpans) != 2 {
+		t.Fatal(body)
+	}
+	rs := got.ResourceSpans[0]
+	ss := rs.ScopeSpans[0]
+	s := ss.Spans[0]
+	if s.Name != "GET /" {
+		rs = got.ResourceSpans[1]
+		ss = rs.ScopeSpans[0]
+		s = ss.Spans[0]
+	}
+	if s.Flags != 0x301 || s.DroppedAttributesCount != 3 || s.DroppedEventsCount != 4 || s.DroppedLinksCount != 5 ||
+		rs.Resource.DroppedAttributesCount != 9 || ss.Scope.DroppedAttributesCount != 6 ||
+		s.Links[0].DroppedAttributesCount != 7 || s.Links[0].Flags != 0x101 || s.Events[0].DroppedAttributesCount != 2 {
+		t.Errorf("%v", rs)
+	}
+	if strings.Count(body, `"flags":256`) != 1 {
+		t.Errorf("what is not known to be sampled: %s", body)
+	}
+}
+
 func TestExportsAgree(t *testing.T) {
 	w := newWorld(t, nil)
 	w.Apply(story())

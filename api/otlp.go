@@ -80,11 +80,12 @@ func (e *otlpEncoding) closeResource(b []byte) []byte {
 
 func appendOTLPResource(b []byte, act *activity.Activity) []byte {
 	b = append(b, `{"resource":{"attributes":`...)
-	var attrs []activity.Attr
+	var r activity.Resource
 	if act.Resource != nil {
-		attrs = act.Resource.Attrs
+		r = *act.Resource
 	}
-	b = appendOTLPAttrs(b, attrs)
+	b = appendOTLPAttrs(b, r.Attrs)
+	b = appendOTLPCount(b, "droppedAttributesCount", r.Dropped)
 	b = append(b, `},"scopeSpans":[`...)
 	return appendOTLPScope(b, act)
 }
@@ -98,6 +99,7 @@ func appendOTLPScope(b []byte, act *activity.Activity) []byte {
 		b = activity.AppendString(b, s.Version)
 		b = append(b, `,"attributes":`...)
 		b = appendOTLPAttrs(b, s.Attrs)
+		b = appendOTLPCount(b, "droppedAttributesCount", s.Dropped)
 	}
 	return append(b, `},"spans":[`...)
 }
@@ -117,10 +119,11 @@ func appendOTLPSpan(b []byte, act *activity.Activity) []byte {
 		b = append(b, act.Parent.Span.String()...)
 		b = append(b, '"')
 	}
-	// W3C trace flags: the lowest bit is "sampled".
-	if act.Sampling != activity.Unsampled {
-		b = append(b, `,"flags":1`...)
+	flags := act.Flags
+	if act.Sampling == activity.Sampled || act.Sampling == 0 && flags == 0 {
+		flags |= 1 // W3C's trace flag, of what nobody says otherwise
 	}
+	b = appendOTLPCount(b, "flags", flags)
 	b = append(b, `,"name":`...)
 	b = activity.AppendString(b, act.Name)
 	b = append(b, `,"kind":`...)
@@ -145,7 +148,8 @@ func appendOTLPSpan(b []byte, act *activity.Activity) []byte {
 			b = activity.AppendString(b, se.Name)
 			b = appendOTLPTime(b, "timeUnixNano", se.At)
 			b = append(b, `,"attributes":`...)
-			b = append(appendOTLPAttrs(b, se.Attrs), '}')
+			b = appendOTLPAttrs(b, se.Attrs)
+			b = append(appendOTLPCount(b, "droppedAttributesCount", se.Dropped), '}')
 		}
 		b = append(b, ']')
 	}
@@ -167,7 +171,9 @@ func appendOTLPSpan(b []byte, act *activity.Activity) []byte {
 				b = activity.AppendString(b, l.TraceState)
 			}
 			b = append(b, `,"attributes":`...)
-			b = append(appendOTLPAttrs(b, l.Attrs), '}')
+			b = appendOTLPAttrs(b, l.Attrs)
+			b = appendOTLPCount(b, "droppedAttributesCount", l.Dropped)
+			b = append(appendOTLPCount(b, "flags", l.Flags), '}')
 		}
 		b = append(b, ']')
 	}

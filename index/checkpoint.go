@@ -406,7 +406,7 @@ func (s *state) finished(t *tally, byState *[8]int64, byType *[16]int64) {
 //	state    := 1, seq, held rows, forgotten, moments, keys, counters, usual durations, tally of what
 //	            has ended, resources, scopes, open activities, refused ids, segments, and when there
 //	            are any the sequences of events that wait, each less the one before
-//	open     := id (24), name, parent (8), kind, sampling, start, resource, scope,
+//	open     := id (24), name, parent (8), kind, sampling and 4 times the flags' number, start, resource, scope,
 //	            merged events, up to number, begun, record
 //	segments := of each its number, summary, dead rows, spans, codes, places, text
 func (x *Index) appendState(b []byte) []byte {
@@ -511,10 +511,11 @@ func (s *state) open(id *activity.ID, o *openActivity, resource, scope *uint64) 
 	s.id(id)
 	s.text(&o.base.name)
 	s.raw(o.base.parent[:])
-	kind, sampling := uint64(o.base.kind), uint64(o.base.sampling)
+	kind, sampling := uint64(o.base.kind), uint64(flagsNumber(o.base.flags, o.base.sampling))<<2|uint64(o.base.sampling)
 	s.uint(&kind)
 	s.uint(&sampling)
-	o.base.kind, o.base.sampling = activity.SpanKind(kind), activity.Sampling(sampling)
+	o.base.kind, o.base.sampling = activity.SpanKind(kind), activity.Sampling(sampling&3)
+	o.base.flags = flagsOf(uint8(sampling>>2&3), o.base.sampling)
 	s.time(&o.base.start)
 	s.uint(resource)
 	s.uint(scope)

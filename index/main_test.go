@@ -176,9 +176,9 @@ func newGenerator(seed uint64) *generator {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 2))}
 	for i := range 3 {
 		g.resources = append(g.resources, &activity.Resource{
-			Service: fmt.Sprint("service-", i), Instance: "i", SchemaURL: "s", Attrs: []activity.Attr{str("service.name", fmt.Sprint("service-", i))},
+			Service: fmt.Sprint("service-", i), Instance: "i", SchemaURL: "s", Dropped: uint32(i), Attrs: []activity.Attr{str("service.name", fmt.Sprint("service-", i))},
 		})
-		g.scopes = append(g.scopes, &activity.Scope{Name: fmt.Sprint("scope-", i), Version: "1", Attrs: []activity.Attr{num("n", int64(i))}})
+		g.scopes = append(g.scopes, &activity.Scope{Name: fmt.Sprint("scope-", i), Version: "1", Dropped: uint32(i), Attrs: []activity.Attr{num("n", int64(i))}})
 	}
 	return g
 }
@@ -263,16 +263,19 @@ func (g *generator) changes(e *activity.Event) {
 		e.Scope = g.scopes[g.IntN(3)]
 	}
 	if some() {
-		e.Links = append(e.Links, activity.Link{ID: id(99, 1+g.IntN(3)), TraceState: g.text(), Attrs: []activity.Attr{str("l", "v")}})
+		e.Links = append(e.Links, activity.Link{ID: id(99, 1+g.IntN(3)), TraceState: g.text(), Attrs: []activity.Attr{str("l", "v")}, Flags: uint32(g.IntN(2) * 0x101), Dropped: uint32(g.IntN(2))})
 	}
 	if some() {
 		e.SpanEvents = append(e.SpanEvents, activity.SpanEvent{
 			At: at(time.Duration(g.IntN(4))), Name: []string{"exception", "note"}[g.IntN(2)],
-			Attrs: []activity.Attr{str(activity.KeyExceptionMessage, g.text())},
+			Attrs: []activity.Attr{str(activity.KeyExceptionMessage, g.text())}, Dropped: uint32(g.IntN(2)),
 		})
 	}
 	if some() {
 		e.Dropped[g.IntN(3)] = uint32(g.IntN(5))
+	}
+	if some() {
+		e.Flags = []uint32{1, 0x100, 0x101, 0x301, 1 << 31}[g.IntN(5)]
 	}
 	if (e.Kind.Ends() || some()) && g.IntN(2) == 0 {
 		e.EndTime = e.At - activity.Time(g.Int64N(2))

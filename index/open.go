@@ -64,10 +64,8 @@ func (o *openActivity) fold(e *activity.Event, seq *uint64) bool {
 	}
 	events := o.decode()
 	told := o.told(e)
-	for i := range events {
-		if events[i].Same(&told) {
-			return false
-		}
+	if seen(events, &told) {
+		return false
 	}
 	if mergedBefore(events, e) {
 		return false
@@ -97,7 +95,7 @@ func (o *openActivity) append(e *activity.Event) {
 	if o.events == 0 && o.base == (base{}) {
 		o.base = base{
 			name: activity.Cut(e.Name, activity.MaxString), parent: e.Parent.Span, kind: e.SpanKind, start: e.StartTime,
-			sampling: e.Sampling, resource: e.Resource, scope: e.Scope,
+			sampling: e.Sampling, flags: keptFlags(e.Flags, e.Sampling), resource: e.Resource, scope: e.Scope,
 		}
 	}
 	if len(o.enc.buf) > maxRecord {
@@ -109,8 +107,7 @@ func (o *openActivity) append(e *activity.Event) {
 	o.maxAt = max(o.maxAt, e.At)
 }
 
-// told returns the event as the record tells it: cut, and without what serves
-// forwarding alone.
+// told returns the event as the record tells it: cut.
 func (o *openActivity) told(e *activity.Event) activity.Event {
 	enc := encoder{keys: o.enc.keys}
 	enc.event(e, &o.base)
@@ -282,6 +279,7 @@ func (o *openActivity) record() []byte {
 	if b.parent != h.Parent.Span || b.kind != h.Kind || b.sampling != h.Sampling || b.resource != h.Resource {
 		last := *b
 		last.parent, last.kind, last.sampling, last.resource = h.Parent.Span, h.Kind, h.Sampling, h.Resource
+		last.flags = keptFlags(b.flags, h.Sampling)
 		events := o.decode()
 		o.enc = encoder{keys: o.enc.keys, buf: o.enc.buf[:0]}
 		for i := range events {

@@ -15,7 +15,8 @@ import (
 //
 //	spans   := span id (8 bytes) of each row
 //	codes   := name, thread, agent, resource, scope (2 bytes) of each row,
-//	           type, state, kind (1 byte) of each row,
+//	           type, state, kind (1 byte: sampling, 2 bits; span kind, 3; number of the flags,
+//	           2; was planned) of each row,
 //	           names, threads, agents, resources, scopes
 //	places  := trace id (16), parent (8) of each row, then varints of each row:
 //	           planned and begun, each less the row's before; start and started,

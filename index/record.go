@@ -21,18 +21,20 @@ import (
 //	attrs   := count, then of each: key, value
 //	key     := number in the keys' table, from 1 | 0 length bytes
 //	value   := kind payload | 0x80+n, the n-th name of a state or type
+//	source  := three texts, [2^32 + what the SDK dropped], attrs
 //
 // The count is of events that were merged into others, up to number rev.
 // Integers are varints. Numbers among the values are decimal text, so that a
 // text search over the bytes finds them. What the first event of a span sets
-// once (name, parent, kind, start, sampling, resource, scope) stands beside the
-// record, in its base. What no activity shows (flags, status messages without a
-// status, what the SDK dropped of links and the like) is not kept.
+// once (name, parent, kind, start, sampling, flags, resource, scope) stands beside
+// the record, in its base, flags if they are common ones. Sources are resources and
+// scopes. Status messages without a status, which no activity shows, are not kept.
 type base struct {
 	name     string
 	parent   activity.SpanID
 	kind     activity.SpanKind
 	sampling activity.Sampling
+	flags    uint32 // as keptFlags has them
 	start    activity.Time
 	resource *activity.Resource
 	scope    *activity.Scope
@@ -67,8 +69,52 @@ const (
 	extLinks
 	extSpanEvents
 	extDropped
-	extMerged // the first of the updates that the event stands for
+	extFlags       // those of a first event that are not its base's, and of others that are not 0
+	extLinkRest    // of each link: flags, and what the SDK dropped of it
+	extSpanEvtRest // of each span event: what the SDK dropped of it
+	extMerged      // the first of the updates that the event stands for
 )
+
+// flagsNumber returns the number of flags that nearly all spans have, from 1: no
+// more than sampled, or with OTLP's bits that say whether the parent is in another
+// process, of one sampled as of says. Others have 0, as no flags do.
+func flagsNumber(flags uint32, of activity.Sampling) uint8 {
+	switch flags {
+	case 0:
+		return 0
+	case flagsOf(1, of):
+		return 1
+	case flagsOf(2, of):
+		return 2
+	case flagsOf(3, of):
+		return 3
+	}
+	return 0
+}
+
+func flagsOf(number uint8, of activity.Sampling) uint32 {
+	sampled := uint32(0)
+	if of == activity.Sampled {
+		sampled = 1
+	}
+	switch number {
+	case 1:
+		return 1
+	case 2:
+		return 0x100 | sampled
+	case 3:
+		return 0x300 | sampled
+	}
+	return 0
+}
+
+// keptFlags returns flags if a base can tell them beside the sampling, or 0.
+func keptFlags(flags uint32, of activity.Sampling) uint32 {
+	if flagsNumber(flags, of) == 0 {
+		return 0
+	}
+	return flags
+}
 
 // maxRecord bounds one activity's record. What an event beyond it sets is left
 // out, its transition is not.
@@ -169,6 +215,28 @@ type mark struct {
 	rev uint32
 }
 
+// seen reports whether events hold one that is told as it would be recorded, or as
+// it was before records kept flags and what the SDK dropped of links and events.
+func seen(events []activity.Event, told *activity.Event) bool {
+	for i := range events {
+		if events[i].Same(told) {
+			return true
+		}
+	}
+	if told.Rev != 0 {
+		return false
+	}
+	old := *told
+	old.Flags, old.Links, old.SpanEvents = 0, slices.Clone(told.Links), slices.Clone(told.SpanEvents)
+	for i := range old.Links {
+		old.Links[i].Flags, old.Links[i].Dropped = 0, 0
+	}
+	for i := range old.SpanEvents {
+		old.SpanEvents[i].Dropped = 0
+	}
+	return slices.ContainsFunc(events, func(e activity.Event) bool { return e.Same(&old) })
+}
+
 // event appends e. The first event's base fields are left out: they are b's.
 func (enc *encoder) event(e *activity.Event, b *base) {
 	flags := byte(e.Kind) & flagKind
@@ -210,6 +278,13 @@ func extMask(e *activity.Event, b *base, first bool) (mask uint64) {
 			mask |= extBare
 		}
 	}
+	known := uint32(0)
+	if first {
+		known = b.flags
+	}
+	if e.Flags != known {
+		mask |= extFlags
+	}
 	if e.EndTime != 0 && (e.EndTime != e.At || !e.Kind.Ends()) {
 		mask |= extEnd
 	}
@@ -221,9 +296,15 @@ func extMask(e *activity.Event, b *base, first bool) (mask uint64) {
 	}
 	if len(e.Links) > 0 {
 		mask |= extLinks
+		if slices.ContainsFunc(e.Links, func(l activity.Link) bool { return l.Flags|l.Dropped != 0 }) {
+			mask |= extLinkRest
+		}
 	}
 	if len(e.SpanEvents) > 0 {
 		mask |= extSpanEvents
+		if slices.ContainsFunc(e.SpanEvents, func(se activity.SpanEvent) bool { return se.Dropped != 0 }) {
+			mask |= extSpanEvtRest
+		}
 	}
 	if e.Dropped != [3]uint32{} {
 		mask |= extDropped
@@ -331,6 +412,20 @@ func (enc *encoder) ext(e *activity.Event, mask uint64) {
 			enc.buf = binary.AppendUvarint(enc.buf, uint64(n))
 		}
 	}
+	if mask&extFlags != 0 {
+		enc.buf = binary.AppendUvarint(enc.buf, uint64(e.Flags))
+	}
+	if mask&extLinkRest != 0 {
+		for i := range e.Links {
+			enc.buf = binary.AppendUvarint(enc.buf, uint64(e.Links[i].Flags))
+			enc.buf = binary.AppendUvarint(enc.buf, uint64(e.Links[i].Dropped))
+		}
+	}
+	if mask&extSpanEvtRest != 0 {
+		for i := range e.SpanEvents {
+			enc.buf = binary.AppendUvarint(enc.buf, uint64(e.SpanEvents[i].Dropped))
+		}
+	}
 	if mask&extMerged != 0 {
 		enc.buf = binary.AppendUvarint(enc.buf, e.Seq-e.FromSeq)
 		enc.buf = binary.AppendVarint(enc.buf, int64(e.At-e.FromAt))
@@ -341,6 +436,7 @@ func (enc *encoder) resource(r *activity.Resource) {
 	enc.buf = appendString(enc.buf, r.Service)
 	enc.buf = appendString(enc.buf, r.Instance)
 	enc.buf = appendString(enc.buf, r.SchemaURL)
+	enc.dropped(r.Dropped)
 	enc.attrs(r.Attrs)
 }
 
@@ -348,8 +444,19 @@ func (enc *encoder) scope(s *activity.Scope) {
 	enc.buf = appendString(enc.buf, s.Name)
 	enc.buf = appendString(enc.buf, s.Version)
 	enc.buf = appendString(enc.buf, s.SchemaURL)
+	enc.dropped(s.Dropped)
 	enc.attrs(s.Attrs)
 }
+
+// dropped tells, before the attributes of a resource or scope, how many more there
+// were. It takes nothing where there were none: no count of attributes is so large.
+func (enc *encoder) dropped(n uint32) {
+	if n != 0 {
+		enc.buf = binary.AppendUvarint(enc.buf, droppedMark|uint64(n))
+	}
+}
+
+const droppedMark = 1 << 32
 
 func (enc *encoder) attrs(attrs []activity.Attr) { enc.buf = enc.keys.appendAttrs(enc.buf, attrs) }
 
@@ -478,6 +585,9 @@ func (d *decoder) next(e *activity.Event, id activity.ID, b *base) bool {
 	if flags&flagExt != 0 {
 		mask = d.uvarint()
 	}
+	if first {
+		e.Flags = b.flags
+	}
 	if first && mask&extBare == 0 {
 		b.give(e, ^uint64(0))
 	} else if mask>>sameShift != 0 {
@@ -575,6 +685,19 @@ func (d *decoder) ext(e *activity.Event, mask uint64) {
 			e.Dropped[i] = uint32(d.uvarint())
 		}
 	}
+	if mask&extFlags != 0 {
+		e.Flags = uint32(d.uvarint())
+	}
+	if mask&extLinkRest != 0 {
+		for i := range e.Links {
+			e.Links[i].Flags, e.Links[i].Dropped = uint32(d.uvarint()), uint32(d.uvarint())
+		}
+	}
+	if mask&extSpanEvtRest != 0 {
+		for i := range e.SpanEvents {
+			e.SpanEvents[i].Dropped = uint32(d.uvarint())
+		}
+	}
 	if mask&extMerged != 0 {
 		e.FromSeq = e.Seq - d.uvarint()
 		e.FromAt = e.At - activity.Time(d.varint())
@@ -582,11 +705,21 @@ func (d *decoder) ext(e *activity.Event, mask uint64) {
 }
 
 func (d *decoder) resource() *activity.Resource {
-	return &activity.Resource{Service: d.string(), Instance: d.string(), SchemaURL: d.string(), Attrs: d.attrs()}
+	return &activity.Resource{Service: d.string(), Instance: d.string(), SchemaURL: d.string(), Dropped: d.dropped(), Attrs: d.attrs()}
 }
 
 func (d *decoder) scope() *activity.Scope {
-	return &activity.Scope{Name: d.string(), Version: d.string(), SchemaURL: d.string(), Attrs: d.attrs()}
+	return &activity.Scope{Name: d.string(), Version: d.string(), SchemaURL: d.string(), Dropped: d.dropped(), Attrs: d.attrs()}
+}
+
+func (d *decoder) dropped() uint32 {
+	rest := d.rec
+	n := d.uvarint()
+	if n < droppedMark {
+		d.rec = rest
+		return 0
+	}
+	return uint32(n)
 }
 
 func (d *decoder) attrs() []activity.Attr {

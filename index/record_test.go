@@ -71,6 +71,20 @@ func TestRecord(t *testing.T) {
 		{"span events", func(e *activity.Event) {
 			e.SpanEvents = []activity.SpanEvent{{At: -1, Name: "exception", Attrs: []activity.Attr{str("a", "b")}}, {}}
 		}},
+		{"flags", func(e *activity.Event) { e.Flags, e.Sampling = 0x101, activity.Sampled }},
+		{"flags, parent elsewhere", func(e *activity.Event) { e.Flags, e.Sampling = 0x300, activity.Unsampled }},
+		{"flags of one unsampled or not", func(e *activity.Event) { e.Flags = 0x100 }},
+		{"flags, sampled alone", func(e *activity.Event) { e.Flags, e.Sampling = 1, activity.Sampled }},
+		{"flags that contradict", func(e *activity.Event) { e.Flags, e.Sampling = 0x100, activity.Sampled }},
+		{"flags of all kinds", func(e *activity.Event) { e.Flags, e.Sampling = math.MaxUint32, activity.Sampled }},
+		{"what was dropped of a resource", func(e *activity.Event) { r := *resource; r.Dropped = math.MaxUint32; e.Resource = &r }},
+		{"what was dropped of a scope", func(e *activity.Event) { s := *scope; s.Dropped = 1; e.Scope = &s }},
+		{"what was dropped of links", func(e *activity.Event) {
+			e.Links = []activity.Link{{ID: id(3, 4), Dropped: 7, Flags: 0x101}, {ID: id(5, 6)}, {ID: id(7, 8), Flags: math.MaxUint32, Attrs: []activity.Attr{num("a", 1)}}}
+		}},
+		{"what was dropped of span events", func(e *activity.Event) {
+			e.SpanEvents = []activity.SpanEvent{{At: 1, Name: "a"}, {At: 2, Name: "b", Dropped: 2}}
+		}},
 		{"dropped", func(e *activity.Event) { e.Dropped = [3]uint32{1, 0, math.MaxUint32} }},
 		{"merged", func(e *activity.Event) { e.FromSeq, e.FromAt = e.Seq-3, e.At-7 }},
 		{"merged of a clock that went back", func(e *activity.Event) { e.FromSeq, e.FromAt = 1, math.MinInt64 }},

@@ -82,10 +82,14 @@ type codes struct {
 	scope  [rowsPerSegment]uint16
 	typ    [rowsPerSegment]activity.Type
 	state  [rowsPerSegment]activity.State
-	kind   [rowsPerSegment]uint8 // wasPlanned, span kind and sampling
+	kind   [rowsPerSegment]uint8 // wasPlanned, number of the flags, span kind and sampling
 }
 
-const wasPlanned = 0x80
+const (
+	wasPlanned = 0x80
+	flagsShift = 5
+	kindShift  = 2
+)
 
 // tables hold what the codes number.
 type tables struct {
@@ -149,7 +153,7 @@ func (s *segment) add(h *activity.Head, b *base, begun uint64, record []byte) {
 	s.trace[i], s.span[i], s.parent[i] = h.ID.Trace, h.ID.Span, b.parent
 	s.start[i], s.planned[i], s.started[i], s.ended[i] = b.start, h.PlannedAt, h.StartedAt, h.EndedAt
 	s.typ[i], s.state[i] = h.Type, h.State
-	s.kind[i] = uint8(b.kind)<<2 | uint8(b.sampling)
+	s.kind[i] = flagsNumber(b.flags, b.sampling)<<flagsShift | uint8(b.kind&7)<<kindShift | uint8(b.sampling)
 	if h.WasPlanned {
 		s.kind[i] |= wasPlanned
 	}
@@ -296,11 +300,13 @@ func (s *segment) parentID(i int) activity.ID {
 }
 
 func (s *segment) base(i int) base {
+	sampling := activity.Sampling(s.kind[i] & 3)
 	return base{
 		name:     s.names.text(s.name[i]),
 		parent:   s.parent[i],
-		kind:     activity.SpanKind(s.kind[i] &^ wasPlanned >> 2),
-		sampling: activity.Sampling(s.kind[i] & 3),
+		kind:     activity.SpanKind(s.kind[i] >> kindShift & 7),
+		sampling: sampling,
+		flags:    flagsOf(s.kind[i]>>flagsShift&3, sampling),
 		start:    s.start[i],
 		resource: s.sources[s.source[i]],
 		scope:    s.scopes[s.scope[i]],

@@ -51,10 +51,5 @@ func (l *look) seen(e *activity.Event, keys **keyTable) bool {
 	o := openActivity{base: seg.base(i), enc: encoder{keys: *keys}}
 	told := o.told(e)
 	events, _ := decodeRecord(seg.recordString(i), l.x.keys.keys, e.ID, &o.base)
-	for i := range events {
-		if events[i].Same(&told) {
-			return true
-		}
-	}
-	return false
+	return seen(events, &told)
 }

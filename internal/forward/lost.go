@@ -88,6 +88,6 @@ func lostSpan(a *activity.Activity) *activity.Event {
 		Status: activity.StatusError, StatusMessage: "its process was lost before it ended",
 		Sampling: a.Sampling, TraceState: a.TraceState, Resource: a.Resource, Scope: a.Scope,
 		Attrs: append(attrs, activity.Attr{Key: activity.KeyErrorType, Value: activity.StringValue(ErrorLost)}),
-		Links: a.Links, SpanEvents: a.SpanEvents, Dropped: a.Dropped,
+		Links: a.Links, SpanEvents: a.SpanEvents, Dropped: a.Dropped, Flags: a.Flags,
 	}}
 }

@@ -209,6 +209,7 @@ func whole(e *activity.Event) bool {
 		}
 	}
 	return e.Kind == kind && e.Rev == 0 && e.EndTime > 0 && e.At == e.EndTime && e.StartTime >= 0 && e.Sampling == receiver.SamplingOf(flagsOf(e), e.Resource) &&
+		(e.Flags == 0 || e.Flags == flagsOf(e)) &&
 		e.ID.Trace != (activity.TraceID{}) && e.ID.Span != (activity.SpanID{}) && e.Parent.Span != e.ID.Span &&
 		(e.Parent.IsZero() || e.Parent.Trace == e.ID.Trace) &&
 		e.Resource != nil && e.Scope != nil && named(e.Resource)
@@ -245,7 +246,7 @@ func spanOf(e *activity.Event) otlpSpan {
 	return s
 }
 
-// flagsOf returns a span's flags. Events of other sources have none, and say it apart.
+// flagsOf returns a span's flags, those of an event that has none by its sampling.
 func flagsOf(e *activity.Event) uint32 {
 	if e.Sampling == activity.Sampled {
 		return e.Flags | 1 // W3C's trace flag
@@ -261,7 +262,7 @@ func activitySpan(a *activity.Activity, events int) otlpSpan {
 	}
 	e := activity.Event{ID: a.ID, Changes: activity.Changes{
 		Name: a.Name, Parent: a.Parent, SpanKind: a.Head.Kind, StartTime: start, EndTime: a.EndedAt, Status: a.Status, StatusMessage: a.StatusMessage(),
-		Sampling: a.Sampling, TraceState: a.TraceState, Links: a.Links, SpanEvents: a.SpanEvents, Dropped: a.Dropped,
+		Sampling: a.Sampling, TraceState: a.TraceState, Links: a.Links, SpanEvents: a.SpanEvents, Dropped: a.Dropped, Flags: a.Flags,
 		Attrs: append(slices.Clone(a.Attributes), activity.Attr{Key: historyMark, Value: activity.IntValue(int64(events))}),
 	}}
 	return spanOf(&e)

@@ -83,7 +83,8 @@ func newMaker(seed uint64) *maker {
 				activity.Attr{Key: activity.KeyServiceInstanceID, Value: activity.StringValue(service + "-1")})
 		}
 		m.resources = append(m.resources, activity.NewResource(attrs, "https://opentelemetry.io/schemas/1.37.0"))
-		m.scopes = append(m.scopes, &activity.Scope{Name: service, Version: "1.2", SchemaURL: "https://example.com", Attrs: m.attrs(1)})
+		m.resources[len(m.resources)-1].Dropped = uint32(len(service))
+		m.scopes = append(m.scopes, &activity.Scope{Name: service, Version: "1.2", SchemaURL: "https://example.com", Attrs: m.attrs(1), Dropped: uint32(len(service))})
 	}
 	m.resources = append(m.resources, nil)
 	m.scopes = append(m.scopes, nil, new(activity.Scope))
@@ -147,8 +148,11 @@ func (m *maker) final(id activity.ID) activity.Event {
 		Name: pick(m, "GET /", "", "charge card", "größer <b>"), SpanKind: activity.SpanKind(m.IntN(6)),
 		StartTime: start, EndTime: start + activity.Time(m.Int64N(1e10)), TraceState: pick(m, "", "vendor=1"), Attrs: m.attrs(0),
 		Resource: pick(m, m.resources...), Scope: pick(m, m.scopes...), Sampling: activity.Sampling(m.IntN(3)),
-		Dropped: pick(m, [3]uint32{}, [3]uint32{1, 2, 300}),
+		Dropped: pick(m, [3]uint32{}, [3]uint32{1, 2, 300}), Flags: pick[uint32](m, 0, 1, 0x100, 0x101, 0x301, 1<<31),
 	}}
+	if e.Sampling == activity.Sampled && e.Flags == 0 {
+		e.Flags = 1
+	}
 	e.At = e.EndTime
 	if m.IntN(3) > 0 {
 		e.Parent = activity.ID{Trace: id.Trace, Span: activity.SpanID{9, byte(m.IntN(9))}}
@@ -163,10 +167,10 @@ func (m *maker) final(id activity.ID) activity.Event {
 		e.Attrs = append(e.Attrs, activity.Attr{Key: activity.KeyState, Value: activity.StringValue("CANCELLED")})
 	}
 	for range m.IntN(3) {
-		e.SpanEvents = append(e.SpanEvents, activity.SpanEvent{At: start + 5, Name: pick(m, "", "exception"), Attrs: m.attrs(1)})
+		e.SpanEvents = append(e.SpanEvents, activity.SpanEvent{At: start + 5, Name: pick(m, "", "exception"), Attrs: m.attrs(1), Dropped: pick[uint32](m, 0, 2)})
 	}
 	for range m.IntN(3) {
-		e.Links = append(e.Links, activity.Link{ID: activity.ID{Trace: activity.TraceID{7}, Span: activity.SpanID{byte(1 + m.IntN(9))}}, TraceState: pick(m, "", "a=b"), Attrs: m.attrs(1)})
+		e.Links = append(e.Links, activity.Link{ID: activity.ID{Trace: activity.TraceID{7}, Span: activity.SpanID{byte(1 + m.IntN(9))}}, TraceState: pick(m, "", "a=b"), Attrs: m.attrs(1), Dropped: pick[uint32](m, 0, 7), Flags: pick[uint32](m, 0, 0x101)})
 	}
 	return e
 }
@@ -230,6 +234,8 @@ type held struct {
 	Links  []activity.Link
 	Counts [3]uint32
 	Last   activity.Time
+	Source *activity.Resource
+	Flags  uint32
 }
 
 // holds returns all that a folder tells of its activities.
@@ -246,7 +252,7 @@ func holds(t *testing.T, folder string) map[activity.ID]held {
 				return fmt.Errorf("%v is there twice", a.ID)
 			}
 			code, err := eventlog.EncodeBatch(nil, events)
-			all[a.ID] = held{string(code), string(a.AppendJSON(nil)), a.Scope, a.TraceState, events, a.SpanEvents, a.Links, a.Dropped, a.LastSeenAt}
+			all[a.ID] = held{string(code), string(a.AppendJSON(nil)), a.Scope, a.TraceState, events, a.SpanEvents, a.Links, a.Dropped, a.LastSeenAt, a.Resource, a.Flags}
 			return err
 		})
 	}); err != nil {
