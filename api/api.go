@@ -167,7 +167,7 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request) *problem {
 	if a.door.free(r.URL.Path) {
 		return nil
 	}
-	grant, ok := a.sessions.authorized(r)
+	grant, ok := a.sessions.authorized(w, r)
 	switch {
 	case !ok:
 		w.Header().Set("WWW-Authenticate", challenge)

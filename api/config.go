@@ -182,8 +182,9 @@ type Config struct {
 	// MaxSessions bounds the dashboard's sessions: beyond it the one unused for
 	// longest ends. Defaults to DefaultMaxSessions.
 	MaxSessions int
-	// SessionIdle ends a session that was not used for so long. Defaults to
-	// DefaultSessionIdle.
+	// SessionIdle ends a session that was not used for so long. After a restart it
+	// counts from when the session's cookie was set, which is at most a tenth of it
+	// before its last request. Defaults to DefaultSessionIdle.
 	SessionIdle time.Duration
 
 	// Logger is told of what an operator should know. Defaults to slog.Default.

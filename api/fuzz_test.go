@@ -59,6 +59,24 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
+func FuzzTicket(f *testing.F) {
+	f.Add("")
+	f.Add((&session{id: newSessionID(), seal: sealOf(token)}).ticket().String())
+	keys := must(NewKeyring(Grant{"a", "a-token-of-nobody-here", ScopeRead}))
+	f.Fuzz(func(t *testing.T, s string) {
+		ticket, ok := parseTicket(s)
+		if !ok {
+			return
+		}
+		if again := ticket.String(); again != s {
+			t.Errorf("%q is written %q", s, again)
+		}
+		if _, ok := keys.sealer(ticket); ok {
+			t.Errorf("%q is taken for authentic", s)
+		}
+	})
+}
+
 func TestCursorIsChecked(t *testing.T) {
 	c := activity.Cursor{Sort: activity.LongestFirst, Key: -5, ID: id(3)}
 	text := string(appendCursor(nil, &c))

@@ -79,8 +79,9 @@ const (
 	tokensEvery = time.Second
 )
 
-// Keyring knows the tokens that admit. Its own are hashed, so what leaks from
-// memory opens nothing. It is safe for concurrent use.
+// Keyring knows the tokens that admit, by hashes of them. What leaks of these
+// opens nothing by itself, but the seals sign cookies of sessions, which may
+// read. It is safe for concurrent use.
 type Keyring struct {
 	keys atomic.Pointer[[]keyed]
 
@@ -96,6 +97,7 @@ type Keyring struct {
 type keyed struct {
 	Grant
 	sum  [sha256.Size]byte
+	seal seal
 	weak bool
 }
 
@@ -218,7 +220,10 @@ func (k *Keyring) set(grants []Grant) error {
 		case strings.ContainsFunc(string(g.Token), func(r rune) bool { return r <= ' ' || r > '~' }):
 			return fmt.Errorf("the token %q has characters that a header can't carry: use letters and digits", g.Name)
 		}
-		key := keyed{Grant{Name: g.Name, Scope: g.Scope}, sha256.Sum256([]byte(g.Token)), len(g.Token) < shortToken}
+		key := keyed{
+			Grant: Grant{Name: g.Name, Scope: g.Scope},
+			sum:   sha256.Sum256([]byte(g.Token)), seal: sealOf(string(g.Token)), weak: len(g.Token) < shortToken,
+		}
 		for i := range keys {
 			if keys[i].Name == key.Name {
 				return fmt.Errorf("two tokens have the name %q", key.Name)
@@ -248,6 +253,20 @@ func (k *Keyring) grantOf(sum [sha256.Size]byte) (Grant, bool) {
 		return Grant{}, false
 	}
 	return keys[found-1].Grant, true
+}
+
+// sealer returns the key whose seal a ticket bears, of those that may read. It
+// tries every one, as Grant does.
+func (k *Keyring) sealer(t ticket) (keyed, bool) {
+	k.refresh()
+	var found keyed
+	ok := false
+	for _, key := range *k.keys.Load() {
+		if key.Scope.Has(ScopeRead) && t.sealed(key.seal) {
+			found, ok = key, true
+		}
+	}
+	return found, ok
 }
 
 // guessable returns the names of tokens that are too short.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,7 +155,7 @@ func TestScopes(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.AddCookie(cookie)
-		if grant, ok := w.api.sessions.authorized(r); !ok || grant.Scope != ScopeRead {
+		if grant, ok := w.api.sessions.authorized(httptest.NewRecorder(), r); !ok || grant.Scope != ScopeRead {
 			t.Errorf("session of %q: %+v", tt.token, grant)
 		}
 	}
@@ -179,7 +180,7 @@ func TestKeyringReload(t *testing.T) {
 		}
 		w := newPipeWorld(t, func(c *Config, _ *index.Config) { c.Keys = keys })
 		byBearer := w.dial("?hello=1", "Authorization", "Bearer first-0123456789")
-		byCookie := w.dial("?hello=1", "Cookie", w.api.sessions.cookie+"="+w.api.sessions.start("first-0123456789"))
+		byCookie := w.dial("?hello=1", "Cookie", w.api.sessions.cookie+"="+w.api.sessions.start("first-0123456789").ticket().String())
 		stays := w.dial("?hello=1", "Authorization", "Bearer second-0123456789")
 		for _, c := range []*client{byBearer, byCookie, stays} {
 			c.want("hello 0")

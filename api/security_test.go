@@ -235,7 +235,7 @@ func (v *visit) header(a *API) http.Header {
 		h.Set("Authorization", "Bearer "+v.bearer)
 	}
 	if v.session != "" {
-		value := a.sessions.start(token)
+		value := a.sessions.start(token).ticket().String()
 		switch v.session {
 		case "forged":
 			value += "x"

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"mime"
@@ -24,10 +23,19 @@ const (
 	loginBurst   = 10
 	loginEvery   = 6 * time.Second
 	maxAddresses = 1000 // remembered at a time
+
+	maxEnded = 10_000 // ids of ended sessions that are remembered
+	// A cookie is set again once it is a tenth of SessionIdle old, so that its age
+	// tells after a restart how long a session was not used, and not when it began.
+	renewals = 10
+	// clockSkew is how far in the future a cookie may have been set: before a
+	// restart the clock may have been ahead.
+	clockSkew = time.Minute
 )
 
 // sessions admits requests by token, and knows the browsers that have signed
-// in. It holds hashes only: what leaks from memory opens nothing.
+// in. A session of which it does not know, since it began before a restart, goes
+// on by the ticket in its cookie. One that ended here does not come back.
 type sessions struct {
 	keys   *Keyring // nil when everyone is admitted
 	cookie string   // name; its port keeps servers on one host apart, which cookies don't
@@ -37,15 +45,18 @@ type sessions struct {
 	displaced atomic.Int64 // sessions that ended since there were too many
 
 	mu     sync.Mutex // guards everything below
-	held   map[[sha256.Size]byte]*session
-	logins map[string]*login // failures by address
+	held   map[sessionID]*session
+	ended  map[sessionID]struct{} // at most maxEnded
+	since  time.Time              // tickets from before it make no session: ended was full then
+	logins map[string]*login      // failures by address
 }
 
 // session is a browser that has signed in, which may read. It ends with its
 // token.
 type session struct {
-	key   [sha256.Size]byte
+	id    sessionID
 	token [sha256.Size]byte // hash
+	seal  seal              // of the token
 	used  time.Time
 	done  chan struct{} // closed when it ends; nil for the bearer of a token
 }
@@ -60,7 +71,8 @@ func newSessions(cfg Config) *sessions {
 	_, port, _ := net.SplitHostPort(cfg.Listen)
 	s := &sessions{
 		keys: cfg.Keys, cookie: "midspan-" + port, max: cfg.MaxSessions, idle: cfg.SessionIdle,
-		held:   make(map[[sha256.Size]byte]*session),
+		held:   make(map[sessionID]*session),
+		ended:  make(map[sessionID]struct{}),
 		logins: make(map[string]*login),
 	}
 	return s
@@ -77,8 +89,9 @@ func bearer(r *http.Request) (token string, ok bool) {
 }
 
 // authorized returns what a request may by its token, or by the cookie of a
-// session. A wrong token is not made good by a cookie.
-func (s *sessions) authorized(r *http.Request) (Grant, bool) {
+// session, which it sets again in time. A wrong token is not made good by a
+// cookie.
+func (s *sessions) authorized(w http.ResponseWriter, r *http.Request) (Grant, bool) {
 	if len(r.Header.Values("Authorization")) > 0 {
 		token, ok := bearer(r)
 		if !ok {
@@ -86,7 +99,14 @@ func (s *sessions) authorized(r *http.Request) (Grant, bool) {
 		}
 		return s.keys.Grant(token)
 	}
-	return Grant{Scope: ScopeRead}, s.grant(r) != nil
+	of := s.grant(r)
+	if of == nil {
+		return Grant{}, false
+	}
+	if t, ok := s.ticketIn(r); ok && time.Since(t.issued()) >= s.idle/renewals {
+		s.setTicket(w, r, of)
+	}
+	return Grant{Scope: ScopeRead}, true
 }
 
 // mayRead reports whether a token, by its hash, still admits a reader.
@@ -104,6 +124,27 @@ func (s *sessions) cookieName(r *http.Request) string {
 	return s.cookie
 }
 
+func (s *sessions) newCookie(r *http.Request, value string) *http.Cookie {
+	return &http.Cookie{
+		Name: s.cookieName(r), Value: value, Path: "/",
+		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+	}
+}
+
+// setTicket gives a browser a ticket of its session.
+func (s *sessions) setTicket(w http.ResponseWriter, r *http.Request, of *session) {
+	http.SetCookie(w, s.newCookie(r, of.ticket().String()))
+}
+
+// ticketIn returns the ticket in a request's cookie, and false without one.
+func (s *sessions) ticketIn(r *http.Request) (ticket, bool) {
+	cookie, err := r.Cookie(s.cookieName(r))
+	if err != nil {
+		return ticket{}, false
+	}
+	return parseTicket(cookie.Value)
+}
+
 // grant returns the session of a request, or nil. The bearer of a token has one
 // that lasts as long as the token.
 func (s *sessions) grant(r *http.Request) *session {
@@ -114,17 +155,51 @@ func (s *sessions) grant(r *http.Request) *session {
 		token, _ := bearer(r)
 		return &session{token: sha256.Sum256([]byte(token))}
 	}
-	cookie, err := r.Cookie(s.cookieName(r))
-	if err != nil {
+	t, ok := s.ticketIn(r)
+	if !ok {
+		return nil
+	}
+	return s.find(t)
+}
+
+// find returns the session of a ticket, or nil. It begins anew when this process
+// has never held it.
+func (s *sessions) find(t ticket) *session {
+	s.mu.Lock()
+	of := s.held[t.id()]
+	s.mu.Unlock()
+	if of == nil {
+		// Every token is tried, and nobody waits for it.
+		key, ok := s.keys.sealer(t)
+		if !ok {
+			return nil
+		}
+		of = newSession(t.id(), key.sum, key.seal)
+	} else if !t.sealed(of.seal) {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	found := s.held[sha256.Sum256([]byte(cookie.Value))]
-	if found == nil || !s.renew(found) {
+	switch have := s.held[of.id]; {
+	case have != nil:
+		of = have // another request may have been first
+	case s.mayReturn(t):
+		s.hold(of)
+	default:
 		return nil
 	}
-	return found
+	if !s.renew(of) {
+		return nil
+	}
+	return of
+}
+
+// mayReturn reports whether a ticket of no session that is held may make one:
+// it was set not too long ago, and the session did not end here. s.mu is held.
+func (s *sessions) mayReturn(t ticket) bool {
+	_, ended := s.ended[t.id()]
+	age := time.Since(t.issued())
+	return !ended && -clockSkew <= age && age < s.idle && t.issued().After(s.since)
 }
 
 // admitted returns the grant of a request that was admitted, and false when its
@@ -141,7 +216,7 @@ func (s *sessions) touch(of *session) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.held[of.key] == of && s.renew(of)
+	return s.held[of.id] == of && s.renew(of)
 }
 
 // renew is false for a session that has expired, which ends. s.mu is held.
@@ -155,18 +230,34 @@ func (s *sessions) renew(of *session) bool {
 	return true
 }
 
-// drop ends a session. s.mu is held.
+// drop ends a session, for as long as the process lives. s.mu is held.
 func (s *sessions) drop(of *session) {
-	delete(s.held, of.key)
+	delete(s.held, of.id)
 	close(of.done)
+	if len(s.ended) >= maxEnded {
+		// Those that are forgotten have no later ticket.
+		s.since = time.Now().Add(clockSkew)
+		clear(s.ended)
+	}
+	s.ended[of.id] = struct{}{}
 }
 
-// start makes a session by a token and returns the cookie's value.
-func (s *sessions) start(token string) string {
-	id := rand.Text()
-	made := &session{key: sha256.Sum256([]byte(id)), token: sha256.Sum256([]byte(token)), used: time.Now(), done: make(chan struct{})}
+// start makes a session by a token.
+func (s *sessions) start(token string) *session {
+	made := newSession(newSessionID(), sha256.Sum256([]byte(token)), sealOf(token))
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.hold(made)
+	return made
+}
+
+func newSession(id sessionID, token [sha256.Size]byte, seal seal) *session {
+	return &session{id: id, token: token, seal: seal, used: time.Now(), done: make(chan struct{})}
+}
+
+// hold takes a session in; beyond the limit the one unused for longest ends. s.mu
+// is held.
+func (s *sessions) hold(made *session) {
 	for len(s.held) >= s.max {
 		var oldest *session
 		for _, have := range s.held {
@@ -177,14 +268,13 @@ func (s *sessions) start(token string) string {
 		s.drop(oldest)
 		s.displaced.Add(1)
 	}
-	s.held[made.key] = made
-	return id
+	s.held[made.id] = made
 }
 
 func (s *sessions) end(of *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held[of.key] == of {
+	if s.held[of.id] == of {
 		s.drop(of)
 	}
 }
@@ -252,14 +342,11 @@ func (a *API) session(w http.ResponseWriter, r *http.Request) error {
 	if a.cfg.Keys == nil {
 		return &problem{status: http.StatusNotFound, detail: "this server has no token, and needs no session"}
 	}
-	cookie := &http.Cookie{
-		Name: a.sessions.cookieName(r), Path: "/",
-		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
-	}
 	if r.Method == http.MethodDelete {
 		if of := a.sessions.grant(r); of != nil {
 			a.sessions.end(of)
 		}
+		cookie := a.sessions.newCookie(r, "")
 		cookie.MaxAge = -1
 		http.SetCookie(w, cookie)
 		w.WriteHeader(http.StatusNoContent)
@@ -284,8 +371,7 @@ func (a *API) session(w http.ResponseWriter, r *http.Request) error {
 		a.refused.Add(1)
 		return forbidden(w, grant, ScopeRead)
 	}
-	cookie.Value = a.sessions.start(token)
-	http.SetCookie(w, cookie)
+	a.sessions.setTicket(w, r, a.sessions.start(token))
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

@@ -173,32 +173,35 @@ func TestBadSignIns(t *testing.T) {
 	}
 }
 
+// admits reports whether a cookie of this value opens a session.
+func (s *sessions) admits(value string) bool {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.AddCookie(&http.Cookie{Name: s.cookie, Value: value})
+	_, ok := s.authorized(httptest.NewRecorder(), r)
+	return ok
+}
+
 func TestSessionsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSessions(Config{Listen: DefaultListen, Keys: keyring(t, token), MaxSessions: 3, SessionIdle: time.Hour})
-		holds := func(id string) bool {
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			r.AddCookie(&http.Cookie{Name: s.cookie, Value: id})
-			_, ok := s.authorized(r)
-			return ok
-		}
-		used, unused := s.start(token), s.start(token)
+		start := func() string { return s.start(token).ticket().String() }
+		used, unused := start(), start()
 		time.Sleep(40 * time.Minute)
-		if !holds(used) {
+		if !s.admits(used) {
 			t.Error("ended before its time")
 		}
 		time.Sleep(40 * time.Minute)
-		if !holds(used) || holds(unused) {
+		if !s.admits(used) || s.admits(unused) {
 			t.Error("use must keep a session, and disuse end it")
 		}
-		first := s.start(token)
+		first := start()
 		time.Sleep(time.Second)
-		second := s.start(token)
+		second := start()
 		time.Sleep(time.Second)
-		holds(used)
-		third := s.start(token) // one too many: the one unused for longest goes
-		for id, want := range map[string]bool{used: true, first: false, second: true, third: true} {
-			if holds(id) != want {
+		s.admits(used)
+		third := start() // one too many: the one unused for longest goes
+		for value, want := range map[string]bool{used: true, first: false, second: true, third: true} {
+			if s.admits(value) != want {
 				t.Errorf("session held: %v, want %v", !want, want)
 			}
 		}
@@ -217,7 +220,7 @@ func TestExpiredSessionEndsItsStream(t *testing.T) {
 			locked(c, i)
 			c.SessionIdle = pingEvery / 2 // less than a stream takes to renew it
 		})
-		c := w.dial("?hello=1", "Cookie", w.api.sessions.cookie+"="+w.api.sessions.start(token))
+		c := w.dial("?hello=1", "Cookie", w.api.sessions.cookie+"="+w.api.sessions.start(token).ticket().String())
 		c.want("hello 0")
 		if code, _ := c.closed(); code != websocket.ClosePolicyViolation {
 			t.Errorf("code %d", code)

@@ -61,8 +61,8 @@ func upgradeSocket(w http.ResponseWriter, r *http.Request, heard chan []byte) (*
 		refused = &problem{status: status, detail: reason.Error()}
 	}
 	header := http.Header{}
-	for _, name := range []string{"X-Content-Type-Options", "Cross-Origin-Resource-Policy"} {
-		header.Set(name, w.Header().Get(name))
+	for _, name := range []string{"X-Content-Type-Options", "Cross-Origin-Resource-Policy", "Set-Cookie"} {
+		header[name] = w.Header()[name]
 	}
 	conn, err := u.Upgrade(w, r, header)
 	if refused != nil {
