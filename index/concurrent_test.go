@@ -131,3 +131,37 @@ func TestIndexConcurrentSafe(t *testing.T) {
 func i2(i activity.ID) int {
 	return int(i.Trace[12])<<24 | int(i.Trace[13])<<16 | int(i.Trace[14])<<8 | int(i.Trace[15])
 }
+
+// What is let go of beside readers, and beside what comes.
+func TestRetireConcurrentSafe(t *testing.T) {
+	clock := newClock()
+	store := newShelf()
+	x := New(Config{LogID: "01LOG", Archive: store, MaxBytes: 1, MaxAge: time.Hour, Now: clock.Now})
+	tr := newTraffic(1)
+	for range 20 {
+		x.Apply(clone(tr.next(1_000)))
+		store.store(x)
+	}
+	clock.advance(2 * time.Hour)
+	var all sync.WaitGroup
+	all.Go(func() { retireAll(t, x) })
+	all.Go(func() {
+		for range 20 {
+			x.Apply(clone(tr.next(100)))
+		}
+	})
+	for range 2 {
+		all.Go(func() {
+			for n := range 5 {
+				_, err := x.StatsOf(t.Context(), &activity.Filter{Services: []string{"mail"}})
+				_, other := x.List(t.Context(), &activity.Query{Limit: 20, Sort: activity.Sort(n % 4)})
+				_, stats := x.Stats(t.Context())
+				if err := errors.Join(err, other, stats); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	checkCounts(t, x)
+}

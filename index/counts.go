@@ -97,7 +97,7 @@ func appendBuckets(b []byte, buckets map[int]uint64, sum float64) []byte {
 // its counts, but for the borders of the windows.
 func (m *matcher) countable(seg *segment) bool {
 	f := m.f
-	return !seg.has(partPlaces) && !seg.lost && seg.dead.n == 0 && m.headOnly && m.at == nil &&
+	return !seg.has(partPlaces) && !seg.lost && !seg.dead.any() && m.headOnly && m.at == nil &&
 		f.MinDuration == 0 && f.MaxDuration == 0 && len(f.Threads) == 0 && len(f.Traces) == 0 && len(f.Parents) == 0 &&
 		(f.Since == 0 || seg.minEnded >= f.Since) && (f.Until == 0 || seg.maxPlanned <= f.Until)
 }

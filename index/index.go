@@ -35,7 +35,8 @@ type Config struct {
 	// included; negative means no bound, and less than 4 MiB counts as that.
 	// Defaults to 256 MiB.
 	MaxBytes int64
-	// MaxAge drops finished activities that ended longer ago; 0 means no bound.
+	// MaxAge drops finished activities that ended, or were heard of last, longer ago;
+	// 0 means no bound. See Retire.
 	MaxAge time.Duration
 	// MaxInFlight bounds the open activities: one that begins beyond it is not
 	// indexed before its end, and counted in Stats.NotIndexed. Defaults to 1,000,000.
@@ -46,7 +47,7 @@ type Config struct {
 	// Archive takes what exceeds MaxBytes, by way of checkpoints: nothing finished
 	// is evicted for it. MaxFinished, MaxAge and MaxArchive bound then what is
 	// held in memory and archive together, and the oldest goes first, of whatever
-	// service. Nil means that there is none.
+	// service, by Retire. Nil means that there is none.
 	Archive Archive
 	// MaxArchive bounds the bytes that the archive stores; 0 means no bound.
 	MaxArchive int64
@@ -320,11 +321,11 @@ func (x *Index) Retry(e activity.Event) error {
 func (x *Index) refuses(e *activity.Event) bool {
 	_, known := x.refused[e.ID]
 	ends := e.Kind.Ends()
-	if ends {
+	if ends && known {
 		delete(x.refused, e.ID)
-		if e.StartTime != 0 || x.cfg.LogID != "" {
-			return false
-		}
+	}
+	if ends && (e.StartTime != 0 || x.cfg.LogID != "") {
+		return false
 	}
 	if known {
 		return true

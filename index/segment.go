@@ -251,6 +251,16 @@ func gather(segs []*segment) *segment {
 	return c
 }
 
+// any reports whether a row is dead. Unlike n it is for readers too.
+func (d *deadRows) any() bool {
+	for k := range d.rows {
+		if d.rows[k].Load() != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *segment) isDead(i int) bool { return s.dead.rows[i/32].Load()&(1<<(i%32)) != 0 }
 
 // kill marks a row as dead. The segment's ids and places must be there.
