@@ -546,6 +546,7 @@ func TestWaiting(t *testing.T) {
 	}
 	waits([]uint64{want[0], want[2], want[3]})
 	store.store(x)
+	cfg.MaxCache = 0 // to compare sooner
 	x = store.restore(t, cfg)
 	waits([]uint64{want[0], want[2], want[3]})
 	for range 2 { // again it changes nothing
