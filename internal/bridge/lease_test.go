@@ -162,7 +162,7 @@ func TestLeasesAfterRestart(t *testing.T) {
 	})
 	b.stop()
 	b = serve(t, cfg)
-	if got := b.states(); got["died"] != "LOST none" || got["lives"] != "IN_PROGRESS live" {
+	if got := b.states(); got["died"] != "LOST expired" || got["lives"] != "IN_PROGRESS live" {
 		t.Errorf("after another start: %v", got)
 	}
 	renew("died", 100) // it had only been cut off

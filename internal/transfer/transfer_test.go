@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -461,18 +462,23 @@ func TestImportLongRequest(t *testing.T) {
 		}
 		return `{"scopeSpans":[{"spans":[` + strings.Join(list, ",\n") + `]}],"schemaUrl":"s"}`
 	}
-	many := "{ \"resourceSpans\" :\n[" + resource(60_000, "")
-	for range 70 {
-		many += ",\n" + resource(1, strings.Repeat(" ", 1<<20))
-	}
-	many += "]}\n"
-	if len(many) <= maxObject {
-		t.Fatalf("only %d bytes", len(many))
-	}
+	many := "{ \"resourceSpans\" :\n[" + resource(30_000, "") + ",\n" + resource(1, "") + "]}\n" // 270,000 values
 	folder := t.TempDir()
-	r, err := ImportFolder(t.Context(), folder, strings.NewReader(many+many), nil, quiet)
-	if err != nil || r.Requests != 2 || r.Events != 2*n || r.New != n || len(holds(t, folder)) != n {
+	r, err := ImportFolder(t.Context(), folder, strings.NewReader(many), nil, quiet)
+	if err != nil || r.Requests != 1 || r.New != n || len(holds(t, folder)) != n {
 		t.Errorf("%+v %v", r, err)
+	}
+	// Longer than one object may be.
+	element := resource(1, strings.Repeat(" ", 1<<20))
+	long := newObjects(strings.NewReader(`{"resourceSpans":[` + strings.Repeat(element+",", maxObject>>20) + element + "]}"))
+	for parts := 0; ; parts++ {
+		object, _, err := long.next()
+		if errors.Is(err, io.EOF) && parts == maxObject>>20+2 {
+			break
+		}
+		if want := `{"resourceSpans":[` + element + "]}"; err != nil || string(object) != want && parts <= maxObject>>20 {
+			t.Fatalf("part %d: %d bytes, want %d, %v", parts, len(object), len(want), err)
+		}
 	}
 	one := resource(1, "")
 	for _, tt := range []struct{ name, file, want string }{
