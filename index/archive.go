@@ -235,7 +235,7 @@ func (c *cache) load(ctx context.Context, from Archive, seg *segment, e *cached)
 	// Others may wait for it who have not gone.
 	got, err := loadPart(context.WithoutCancel(ctx), from, seg, e.key.part)
 	if e.seg = got; err != nil {
-		e.err = fmt.Errorf("index: read the %v of segment %d: %w", e.key.part, e.key.segment, err)
+		e.err = fmt.Errorf("index: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

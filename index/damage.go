@@ -252,7 +252,7 @@ func (x *Index) derived(ctx context.Context, seg *segment, p Part) ([]byte, erro
 	}
 	data, err := x.cfg.Archive.Load(ctx, seg.first, p)
 	if err != nil {
-		return nil, fmt.Errorf("index: read the %v of segment %d: %w", p, seg.first, x.damaged(seg, err, false))
+		return nil, fmt.Errorf("index: %w", x.damaged(seg, err, false))
 	}
 	return data, nil
 }

@@ -188,7 +188,7 @@ func compareDamaged(t *testing.T, x, sound *Index, lost func(id string) bool) {
 // come, and of nothing before.
 func TestDamagedSegmentRetires(t *testing.T) {
 	for _, rotten := range [][]Part{{PartSpans}, {PartCodes}, {PartPlaces}, {PartText}, {PartCodes, PartCounts}, {PartSpans, PartCodes}} {
-		t.Run(fmt.Sprint(rotten), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%v", rotten), func(t *testing.T) {
 			store := newShelf()
 			x := New(Config{LogID: "01LOG", Archive: store, MaxBytes: 1, MaxCache: 1})
 			tr := newTraffic(1)

@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,7 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/midspan/midspan/activity"
+	"github.com/midspan/midspan/index"
 	"github.com/midspan/midspan/internal/history"
+	"github.com/midspan/midspan/internal/transfer"
 )
 
 // change changes the data of a part of segment 0, as fn says, and returns what it was.
@@ -118,6 +122,17 @@ func TestDamagedHistory(t *testing.T) {
 			r, err := history.Check(t.Context(), folder)
 			if err != nil || len(r.Damages) != 1 || !strings.Contains(r.Damages[0].What, "the "+name+" of segment 0") || !strings.Contains(r.Damages[0].Advice, "shows all but these activities") {
 				t.Errorf("%+v %v", r, err)
+			}
+			for _, format := range []transfer.Format{transfer.NDJSON, transfer.Jaeger} {
+				if err := transfer.View(t.Context(), folder, func(x *index.Index) error {
+					exported, err := transfer.Export(t.Context(), io.Discard, x, &activity.Filter{}, format)
+					if exported != n-4096 || !errors.Is(err, activity.ErrUnreadable) {
+						t.Errorf("%s: %d of %d are exported: %v", format, exported, n, err)
+					}
+					return nil
+				}); err != nil {
+					t.Error(err)
+				}
 			}
 
 			change(t, folder, part, func([]byte) []byte { return whole })
