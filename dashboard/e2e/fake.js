@@ -25,6 +25,8 @@ export class Fake {
   connections = [];
   sockets = new Set();
   tokens = [];
+  /** The server can't read a part of its history. */
+  incomplete = false;
   /** How many activities a page of /activity/all has at the most. */
   page = Infinity;
   /** The questions asked of /activity/tree. */
@@ -51,7 +53,8 @@ export class Fake {
       const from = Number(params.get('cursor') ?? 0);
       const activities = found.slice(from, from + this.page);
       const next_cursor = from + this.page < found.length ? String(from + this.page) : null;
-      const json = { activities, total: found.length, total_relation: 'eq', next_cursor };
+      const { incomplete } = this;
+      const json = { activities, total: found.length, total_relation: 'eq', next_cursor, incomplete };
       return route.fulfill({ json: { ...json, log_id: this.log, as_of_seq: this.seq } });
     });
     await page.route('**/healthz', (route) =>

@@ -63,6 +63,11 @@ test('lists that do not load are said to be missing, and the stream still shows 
   await page.getByText('work 1').first().waitFor();
 });
 
+test('that a part of the history can not be read is told', async (t) => {
+  const { page } = await start(t, { prepare: (f) => (f.incomplete = true) });
+  await page.getByText('can’t read a part of its history').waitFor();
+});
+
 test('sign in: a wrong token, one of another scope, then the right one', async (t) => {
   const { page, fake } = await start(t, { quiet: failedRequest, prepare: (f) => (f.status = 401) });
   const token = page.getByLabel('Token');

@@ -129,6 +129,8 @@ class Monitor implements Searcher {
   said = $state('');
   loading = $state(true);
   loadFailed = $state(false);
+  /** The server can't read a part of its history. */
+  incomplete = $state(false);
   /** The roots could not be loaded. */
   rootsFailed = $state(false);
   /** Grows when the page was filled anew: at the start, after a gap, with another log. */
@@ -362,6 +364,7 @@ class Monitor implements Searcher {
   }
 
   take(page: Page): void {
+    this.incomplete ||= page.incomplete;
     if (this.held === null) this.live.merge(page);
   }
 
@@ -525,6 +528,7 @@ class Monitor implements Searcher {
     ]);
     const roots = await rooted;
     if (logId !== this.live.logId) return;
+    this.incomplete = answers.some((answer) => answer.ok && answer.value.incomplete);
     for (const answer of answers) if (answer.ok) this.live.merge(answer.value);
     for (const [i, list] of [this.begun, this.decided, this.done].entries()) {
       const answer = answers[i];
@@ -543,6 +547,7 @@ class Monitor implements Searcher {
     const take = (page: Page) => {
       const before = list.since;
       if (loads !== this.loads || page.logId !== live.logId || live.isFull) return false;
+      this.incomplete ||= page.incomplete;
       live.merge(page);
       live.settle();
       for (const feed of this.feeds) feed.extend(before);

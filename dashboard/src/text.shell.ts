@@ -4,6 +4,8 @@ import type { ExportFormat } from './core/export';
 import type { Fault } from './core/filters';
 
 export const s = {
+  incomplete:
+    'The server can’t read a part of its history: what stands in it is missing here. /readyz tells which.',
   help: {
     title: 'Keyboard',
     close: 'Close',

@@ -52,6 +52,29 @@ describe('a list that nobody reads', () => {
   });
 });
 
+describe('a frozen list', () => {
+  it('takes what comes of the time before behind its rows, and nothing else', () => {
+    const store = new Store();
+    store.reset('log');
+    const fill = (from: number, to: number) => {
+      for (let n = from; n < to; n++) put(store, n, `order ${n}`, n + 1);
+      store.settle();
+    };
+    fill(5, 8);
+    const list = new List(store);
+    list.freeze();
+    fill(8, 9);
+    expect(names(list)).toEqual(['order 7', 'order 6', 'order 5']);
+    expect(list.fresh).toBe(1);
+    fill(2, 5);
+    list.extend(Date.UTC(2026, 10, 23, 10, 0, 5));
+    expect(names(list)).toEqual(['order 7', 'order 6', 'order 5', 'order 4', 'order 3', 'order 2']);
+    expect(list.fresh).toBe(1);
+    list.thaw();
+    expect(names(list)[0]).toBe('order 8');
+  });
+});
+
 describe('a search that is typed on', () => {
   const none: ReadonlySet<State> = new Set();
 

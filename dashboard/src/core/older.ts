@@ -29,7 +29,7 @@ export class Older {
     if (this.loading) return;
     this.loading = true;
     for (let n = 0; n < pages && this.next !== null && this.since > until; n++) {
-      const answer = await get(`${this.path}&limit=1000&cursor=${this.next}`, page);
+      const answer = await get(`${this.path}&limit=1000&cursor=${encodeURIComponent(this.next)}`, page);
       if (!answer.ok || !take(answer.value)) break;
       this.reached(answer.value);
     }

@@ -248,7 +248,9 @@ describe('page', () => {
       total: 10_000,
       exact: false,
       asOf: 5,
+      incomplete: false,
     });
+    expect(page({ activities: [], incomplete: true })?.incomplete).toBe(true);
     expect(page({})).toBeNull();
     expect(page(null)).toBeNull();
   });

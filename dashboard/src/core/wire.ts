@@ -565,6 +565,8 @@ export interface Page {
   exact: boolean;
   /** The cursor of the next page; null on the last. */
   next: string | null;
+  /** The server can't read a part of its history, in which more may stand. */
+  incomplete: boolean;
   logId: string;
   asOf: number;
 }
@@ -576,6 +578,7 @@ export function page(value: unknown): Page | null {
     total: count(value.total),
     exact: value.total_relation !== 'gte',
     next: text(value.next_cursor, 1_000),
+    incomplete: value.incomplete === true,
     logId: text(value.log_id, 100) ?? '',
     asOf: count(value.as_of_seq),
   };
