@@ -69,15 +69,18 @@ export async function live(page) {
   await page.locator('main [data-row]').first().waitFor();
 }
 
-/** The id of the trace with most activities, or with most open ones, among the latest. */
-export async function someTrace(page, base, { open = false } = {}) {
-  const url = new URL(`/activity/${open ? 'active' : 'all'}?limit=1000`, base).href;
-  const { activities } = await (await page.request.get(url)).json();
+/** The id of the trace with most activities among the latest, or with most open ones, or of those that are over. */
+export async function someTrace(page, base, { open = false, over = false } = {}) {
+  const latest = async (list) => {
+    const url = new URL(`/activity/${list}?limit=1000`, base).href;
+    return (await (await page.request.get(url)).json()).activities;
+  };
   const counts = new Map();
-  for (const a of activities) {
+  for (const a of await latest(open ? 'active' : 'all')) {
     // Only what is at work grows.
     if (!open || a.state === 'IN_PROGRESS') counts.set(a.trace_id, (counts.get(a.trace_id) ?? 0) + 1);
   }
+  if (over) for (const a of await latest('active')) counts.delete(a.trace_id);
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
 }
 

@@ -90,7 +90,8 @@ test('rows fold and unfold, and arrows walk them', async (t) => {
 });
 
 test('keys and buttons zoom, move, and lead back', async (t) => {
-  const page = await start(t, async (p) => `?view=trace&trace=${await someTrace(p, base)}`);
+  // The marks of one that grows change by themselves.
+  const page = await start(t, async (p) => `?view=trace&trace=${await someTrace(p, base, { over: true })}`);
   const marks = () => page.locator('.axis .tick').allInnerTexts();
   const whole = await marks();
   const reset = page.locator('[data-move="reset"]');
