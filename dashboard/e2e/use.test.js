@@ -211,6 +211,6 @@ test('an activity that is not there is said to be not there', async (t) => {
   const opened = await open(browser, { quiet: (text) => text.includes('404') });
   t.after(() => opened.context.close());
   await opened.page.goto(monitor(base, `?sel=${'0'.repeat(31)}1-${'0'.repeat(15)}1`));
-  await opened.page.getByText('The server no longer holds this activity.').waitFor();
+  await opened.page.getByText('The server does not hold this activity, or no longer.').waitFor();
   assert.deepEqual(opened.complaints, []);
 });

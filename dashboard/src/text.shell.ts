@@ -46,7 +46,7 @@ export const s = {
     jaeger: 'Open in Jaeger',
     trace: 'Trace',
     loading: 'Loading…',
-    notFound: 'The server no longer holds this activity.',
+    notFound: 'The server does not hold this activity, or no longer.',
     failed: 'The server did not answer. What is shown is what this page holds.',
     what: 'What it does',
     willDo: 'Planned',

@@ -1,11 +1,8 @@
 // What an activity was at a moment: the versions of it that the page has seen, and what its times tell about
 // the moments that nobody has seen.
 import type { Follower, Row } from './store';
+import { begins } from './times';
 import { isFinal, vary, type Activity } from './wire';
-
-export function begins(a: Activity): number {
-  return a.plannedAt ?? a.startedAt ?? a.endedAt ?? 0;
-}
 
 /** From which moment on it is known to be as it is: its end, or the last that was heard of it. */
 export function since(a: Activity): number {

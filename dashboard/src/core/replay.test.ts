@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { before as earlier, begins, History, same, since } from './history';
+import { before as earlier, History, same, since } from './history';
 import { moment } from './moment';
 import { Replay } from './replay';
 import { change } from './sample';
 import { stats } from './stats';
 import { Store } from './store';
+import { begins } from './times';
 import { isFinal, type Activity, type Change } from './wire';
 
 declare const process: { cpuUsage(since?: object): { user: number; system: number } };

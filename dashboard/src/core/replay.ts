@@ -1,8 +1,9 @@
 // A store as it was at a moment, out of the store of now. What has ended before the moment stands as it is;
 // only what was open then, or began later, is worked out. So a seek is one pass over the rows, whatever the
 // number of changes between, and to go on from a moment costs what was open at it.
-import { begins, History, same, since } from './history';
+import { History, same, since } from './history';
 import { Store, type Follower, type Row } from './store';
+import { begins } from './times';
 import { isFinal, type Activity } from './wire';
 
 /** Activities held that the store of now does not hold: the past that was asked for. */

@@ -81,6 +81,11 @@ class Shell {
     setTimeout(() => void this.count(), COUNT_MS);
   }
 
+  /** What was loaded is not judged yet. */
+  get pending(): boolean {
+    return this.judged === NOTHING || this.loads !== app.loads;
+  }
+
   get total(): number {
     const { failed, lost, stalled, slow } = this.judged.counts;
     return failed + lost + stalled + slow;
