@@ -173,7 +173,7 @@ test('feed and completions: only what is whole, and more of it as the reader get
   await count(200);
   // A chip filters it as it does the feed.
   await page.goto(monitor(base, '?view=completions&state=failed'));
-  await page.getByText('nothing', { exact: false }).first().waitFor();
+  await page.getByText('No completion matches the search.').waitFor();
   assert.equal(await page.locator('main [data-row]').count(), 0);
 });
 

@@ -549,8 +549,11 @@ class Monitor implements Searcher {
       if (loads !== this.loads || page.logId !== live.logId || live.isFull) return false;
       this.incomplete ||= page.incomplete;
       live.merge(page);
-      live.settle();
-      for (const feed of this.feeds) feed.extend(before);
+      for (const feed of this.feeds) {
+        if (!feed.isFrozen) continue; // the next frame shows it: between two, no row moves
+        live.settle();
+        feed.extend(before);
+      }
       return true;
     };
     await list.load(take, until, pages);
