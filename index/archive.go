@@ -355,21 +355,16 @@ func (x *Index) retireUnread(first uint64) (gone int) {
 	if !seg.lost {
 		ended = min(ended, seg.maxEnded)
 	}
-	many := x.cfg.MaxFinished > 0 && x.finished > x.cfg.MaxFinished
-	large := x.cfg.MaxArchive > 0 && x.archived > x.cfg.MaxArchive
-	if !many && !large && (x.cfg.MaxAge == 0 || x.now().Sub(ended) <= x.cfg.MaxAge) {
+	hits := x.over()
+	if hits == nil && x.cfg.MaxAge > 0 && x.now().Sub(ended) > x.cfg.MaxAge {
+		hits = &x.hits.ByAge
+	}
+	if hits == nil {
 		return 0
 	}
 	rows := x.retireDamaged(seg)
 	x.count.evicted += rows
-	switch {
-	case many:
-		x.hits.ByCount += rows
-	case large:
-		x.hits.ByArchive += rows
-	default:
-		x.hits.ByAge += rows
-	}
+	*hits += rows
 	x.log.forget(seg.maxSeq)
 	x.moments.forget(seg.minBegun)
 	x.forgotten = max(x.forgotten, x.moments.time(seg.maxSeq))
@@ -387,12 +382,23 @@ func (x *Index) retireSegment() {
 	x.drop(0, 1)
 }
 
+// over returns where it counts what a bound of the archive lets go of, when one is
+// exceeded, or nil.
+func (x *Index) over() *int64 {
+	switch {
+	case x.cfg.MaxFinished > 0 && x.finished > x.cfg.MaxFinished:
+		return &x.hits.ByCount
+	case x.cfg.MaxArchive > 0 && x.archived > x.cfg.MaxArchive:
+		return &x.hits.ByArchive
+	}
+	return nil
+}
+
 // retireFirst takes the rows of the first segment out when the archive's bounds
 // leave no room for them, or returns it when parts of it are away.
 func (x *Index) retireFirst(there *segment) (away *segment) {
-	many := x.cfg.MaxFinished > 0 && x.finished > x.cfg.MaxFinished
-	large := x.cfg.MaxArchive > 0 && x.archived > x.cfg.MaxArchive
-	if x.cfg.Archive == nil || len(x.segs) < 2 || !x.segs[0].saved || !many && !large {
+	hits := x.over()
+	if x.cfg.Archive == nil || len(x.segs) < 2 || !x.segs[0].saved || hits == nil {
 		return nil
 	}
 	seg := x.segs[0]
@@ -407,11 +413,7 @@ func (x *Index) retireFirst(there *segment) (away *segment) {
 			continue
 		}
 		x.evict(seg, i)
-		if many {
-			x.hits.ByCount++
-		} else {
-			x.hits.ByArchive++
-		}
+		*hits++
 	}
 	return nil
 }
