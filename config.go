@@ -74,7 +74,10 @@ type Config struct {
 	// Exporter takes finished, sampled spans instead of the OTLP exporter. Nil
 	// means the OTLP exporter, if there is an endpoint.
 	Exporter sdktrace.SpanExporter
-	// SpanProcessors stand beside Midspan's own and are shut down with it.
+	// SpanProcessors stand beside Midspan's own in the SDK and are shut down with
+	// it. They have the SDK copy each span that ends, about half a microsecond
+	// for whoever ends it; what only takes ended spans is better in
+	// Processor.Next. Nil adds none.
 	SpanProcessors []sdktrace.SpanProcessor
 
 	// Bridge is the address of a `midspan serve` that shows this program's
@@ -94,8 +97,8 @@ type Config struct {
 	BridgeLease time.Duration
 
 	// Redact takes secrets out of everything before it is indexed, shown, exported
-	// or told to the bridge; SpanProcessors see spans as they are. Nil leaves
-	// everything as it is.
+	// or told to the bridge; SpanProcessors and Processor.Next see spans as they
+	// are. Nil leaves everything as it is.
 	Redact *Redact
 
 	// Propagator carries the context between processes. It wins over

@@ -35,5 +35,6 @@
 //
 // A program with an OpenTelemetry set-up of its own takes only the parts: see
 // the example of that name. The span processor alone shows starts and ends
-// live; with [processor.Live] around the provider every change is.
+// live; with [processor.Live] around the provider every change is, and the span
+// processor need not be registered.
 package midspan

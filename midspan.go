@@ -120,19 +120,23 @@ func (m *Midspan) trace(res *resource.Resource) (err error) {
 	if m.redact != nil {
 		into = cleanIndex{m.index, m.redact}
 	}
-	p := processor.New(into, cfg.Processor)
+	process := cfg.Processor
+	process.Next = slices.Clone(process.Next)
+	if m.export != nil {
+		process.Next = append(process.Next, m.export)
+	}
+	if m.bridge != nil {
+		process.Next = append(process.Next, m.bridge.spans)
+	}
+	p := processor.New(into, process)
 	m.index.BeforeRead(p.Flush)
 	opts := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(res),
 		sdktrace.WithSampler(processor.Sampler(sampler)),
 		sdktrace.WithRawSpanLimits(limits),
-		sdktrace.WithSpanProcessor(p),
 	}
-	if m.export != nil {
-		opts = append(opts, sdktrace.WithSpanProcessor(m.export))
-	}
-	if m.bridge != nil {
-		opts = append(opts, sdktrace.WithSpanProcessor(m.bridge.spans))
+	if len(cfg.SpanProcessors) > 0 { // which may change spans unseen
+		opts = append(opts, sdktrace.WithSpanProcessor(p))
 	}
 	for _, sp := range cfg.SpanProcessors {
 		opts = append(opts, sdktrace.WithSpanProcessor(sp))
@@ -247,13 +251,14 @@ func (m *Midspan) ForceFlush(ctx context.Context) error {
 	if m.sdk == nil {
 		return nil
 	}
-	if m.bridge == nil {
-		return m.sdk.ForceFlush(ctx)
-	}
 	m.process.Flush()
 	bridged := make(chan error, 1)
-	go func() { bridged <- m.bridge.flush(ctx) }() // one that is away leaves the others their time
-	return distinct([]error{m.sdk.ForceFlush(ctx), <-bridged})
+	if m.bridge != nil { // at the same time: one that is away leaves the others theirs
+		go func() { bridged <- m.bridge.flush(ctx) }()
+	} else {
+		bridged <- nil
+	}
+	return distinct([]error{m.process.ForceFlush(ctx), m.sdk.ForceFlush(ctx), <-bridged})
 }
 
 // Shutdown ends all streams and servers, exports what has ended, and stops.

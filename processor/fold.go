@@ -18,9 +18,11 @@ import (
 type folder struct {
 	folded atomic.Uint64 // operations ever folded
 
-	mu   sync.Mutex // guards everything below
-	ix   Index
-	open activity.IDMap[*openSpan]
+	mu     sync.Mutex // guards everything below
+	ix     Index
+	next   []sdktrace.SpanProcessor
+	limits sdktrace.SpanLimits // of the SDK, as OpenTelemetry's variables set them
+	open   activity.IDMap[*openSpan]
 	// last is the span of the last operation, if it is open: several often follow
 	// one another.
 	last struct {
@@ -43,6 +45,9 @@ type folder struct {
 type openSpan struct {
 	span    sdktrace.ReadWriteSpan // the SDK's own, never the live one
 	rev     uint32
+	sole    bool // the live provider alone tells of it
+	nattrs  int  // that were set; the same twice counts twice
+	invalid bool // some that were set: the SDK drops them, and counts
 	planned bool // and not started yet
 	ending  bool // its final state is set, its end not here yet
 	status  codes.Code
@@ -87,8 +92,8 @@ type leak struct {
 // nearest cache holds.
 const maxEvents = 64
 
-func (f *folder) init(ix Index) {
-	f.ix = ix
+func (f *folder) init(ix Index, next []sdktrace.SpanProcessor) {
+	f.ix, f.next, f.limits = ix, next, sdktrace.NewSpanLimits()
 	f.resources = make(map[attribute.Distinct]*activity.Resource)
 	f.scopes = make(map[instrumentation.Scope]*activity.Scope)
 }
@@ -166,11 +171,15 @@ func (f *folder) event(id activity.ID, s *openSpan, kind activity.Kind, at activ
 func (f *folder) start(o *op, st *start, inherited []attribute.KeyValue) {
 	span := st.span
 	s := f.newOpen()
-	s.span, s.name = span, o.text
+	s.span, s.name, s.sole = span, o.text, st.sole
 	f.open.Put(o.id, s)
 	f.last.id, f.last.span = o.id, s
-	s.start, s.sum = st.attrs, fingerprints(st.attrs)
-	s.stated = stateIn(st.attrs)
+	if s.sole {
+		s.learn(st.attrs)
+	} else {
+		s.start, s.sum = st.attrs, fingerprints(st.attrs)
+		s.stated = stateIn(st.attrs)
+	}
 	s.learn(inherited)
 	kind := activity.EventStarted
 	if s.stated == activity.Planned {
@@ -297,9 +306,11 @@ func (f *folder) release(id activity.ID, s *openSpan) {
 	s.ending = false
 }
 
-// end makes the event of a span's end. Its snapshot is the authority: what the
-// live provider did not see (other processors, a panic that the SDK recorded,
-// everything when only the SpanProcessor is installed) is told now.
+// end makes the event of a span's end. What the SDK's span holds then is the
+// authority: what the live provider did not see (other processors, everything
+// when only the SpanProcessor is installed) is told now. Where the live provider
+// alone tells of a span there is nothing else, and the span is not read: the SDK
+// would make a map of its attributes first.
 func (f *folder) end(o *op) {
 	s := f.find(o.id)
 	if s == nil {
@@ -308,16 +319,29 @@ func (f *folder) end(o *op) {
 	f.open.Delete(o.id)
 	f.last.span = nil
 	span := s.span
-	status := span.Status()
-	code := status.Code
-	e := f.event(o.id, s, activity.EventCompleted, activity.TimeOf(span.EndTime()))
-	e.EndTime = e.At
+	e := f.event(o.id, s, activity.EventCompleted, o.at)
 	from := len(f.attrs)
 	s.learn(s.held.attrs)
 	f.convert(s.held.attrs, nil) // though the SDK may have dropped them
-	if attrs := span.Attributes(); fingerprints(attrs) != s.sum {
-		f.news(s, attrs)
+	e.Links, e.SpanEvents = s.held.links, s.held.events
+	code, text := s.status, s.text
+	switch {
+	case !s.sole || o.at == 0:
+		e.At = activity.TimeOf(span.EndTime())
+		e.ReceivedAt = e.At
+		if attrs := span.Attributes(); s.sole || fingerprints(attrs) != s.sum {
+			f.news(s, attrs)
+		}
+		if name := span.Name(); name != s.name {
+			e.Name = name
+		}
+		status := span.Status()
+		code, text = status.Code, status.Description
+		f.rest(s, span, e)
+	case s.exceeds(&f.limits):
+		f.rest(s, span, e)
 	}
+	e.EndTime = e.At
 	e.Attrs = f.attrs[from:len(f.attrs):len(f.attrs)]
 	switch {
 	case s.stated == activity.Cancelled:
@@ -325,16 +349,19 @@ func (f *folder) end(o *op) {
 	case code == codes.Error:
 		e.Kind = activity.EventFailed
 	}
-	if name := span.Name(); name != s.name {
-		e.Name = name
-	}
-	e.Links, e.SpanEvents = s.held.links, s.held.events
-	text := status.Description
-	f.rest(s, span, e)
 	if s.ending || code != s.status || text != s.text {
 		e.Status, e.StatusMessage = statusOf(code), text
 	}
+	for _, next := range f.next {
+		next.OnEnd(span)
+	}
 	f.forget(s)
+}
+
+// exceeds reports whether the SDK may have dropped something of a sole span.
+func (s *openSpan) exceeds(l *sdktrace.SpanLimits) bool {
+	over := func(n, limit int) bool { return limit >= 0 && n > limit }
+	return s.invalid || over(s.nattrs, l.AttributeCountLimit) || over(s.events, l.EventCountLimit) || over(s.links, l.LinkCountLimit)
 }
 
 // rest tells what few spans have. Where others added some too, all are told:
@@ -362,13 +389,18 @@ func (f *folder) forget(s *openSpan) {
 
 // learn notes what the index knows.
 func (s *openSpan) learn(attrs []attribute.KeyValue) {
+	s.nattrs += len(attrs)
 	for i := range attrs {
 		kv := &attrs[i]
 		if !kv.Valid() {
+			s.invalid = true
 			continue
 		}
 		if kv.Key == activity.KeyState {
 			s.stated, _ = activity.ParseState(kv.Value.AsString())
+		}
+		if s.sole { // it is not compared when it ends
+			continue
 		}
 		mark := fingerprint(kv)
 		s.sum += mark

@@ -42,10 +42,10 @@ func collected(done func() bool) bool {
 	return false
 }
 
-func TestLeak(t *testing.T) { testLeak(t) }
+func TestLeak(t *testing.T) { inModes(t, testLeak) }
 
-func testLeak(t *testing.T) {
-	w := newWorld(t, processor.Config{DetectPlainLeaks: true})
+func testLeak(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{DetectPlainLeaks: true})
 	ended := func(id activity.ID) func() bool {
 		return func() bool {
 			d, err := w.Get(t.Context(), id)
@@ -94,8 +94,10 @@ func testLeak(t *testing.T) {
 }
 
 // Whoever found it by its id holds it.
-func TestFoundIsNoLeak(t *testing.T) {
-	w := newWorld(t, processor.Config{DetectPlainLeaks: true})
+func TestFoundIsNoLeak(t *testing.T) { inModes(t, testFoundIsNoLeak) }
+
+func testFoundIsNoLeak(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{DetectPlainLeaks: true})
 	id, _ := abandon(t.Context(), w.tracer(), "found")
 	found, ok := w.live.OpenSpan(trace.TraceID(id.Trace), trace.SpanID(id.Span))
 	if !ok { // collected already: then there was nothing to find
@@ -122,8 +124,10 @@ func TestFoundIsNoLeak(t *testing.T) {
 }
 
 // Without DetectPlainLeaks plain spans are not watched.
-func TestPlainSpansAreNotWatched(t *testing.T) {
-	w := newWorld(t, processor.Config{})
+func TestPlainSpansAreNotWatched(t *testing.T) { inModes(t, testPlainSpansAreNotWatched) }
+
+func testPlainSpansAreNotWatched(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{})
 	id, _ := abandon(t.Context(), w.tracer(), "plain")
 	for range 3 {
 		runtime.GC()
@@ -135,10 +139,12 @@ func TestPlainSpansAreNotWatched(t *testing.T) {
 
 // However small the hand-over, nothing is lost, and whoever writes and then
 // reads sees it.
-func TestHandOverConcurrentSafe(t *testing.T) {
+func TestHandOverConcurrentSafe(t *testing.T) { inModes(t, testHandOverConcurrentSafe) }
+
+func testHandOverConcurrentSafe(t *testing.T, m mode) {
 	for _, capacity := range []int{1, 7, 600, 8192} {
 		t.Run(fmt.Sprint(capacity), func(t *testing.T) {
-			w := newWorld(t, processor.Config{Capacity: capacity})
+			w := newWorld(t, m, processor.Config{Capacity: capacity})
 			const goroutines, each = 16, 60
 			var wg sync.WaitGroup
 			for g := range goroutines {

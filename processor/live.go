@@ -2,7 +2,10 @@ package processor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"reflect"
 	"runtime"
 	rtrace "runtime/trace"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/embedded"
 
@@ -25,18 +29,27 @@ type Provider struct {
 	flush func(context.Context) error
 }
 
-// Live wraps the SDK's provider, with which p must be registered as a
-// SpanProcessor. Code that gets its tracers from the result is live, whatever
-// it knows of Midspan.
+// Live wraps the SDK's provider. Code that gets its tracers from the result is
+// live, whatever it knows of Midspan.
+//
+// Register p with the SDK's provider too where something else starts or changes
+// its spans: code that has that one, another SpanProcessor, limits that
+// OpenTelemetry's variables don't set. Then the end of each span is compared with
+// what is known of it. Otherwise leave it out, and have what exports be
+// [Config.Next]: an SDK without a SpanProcessor makes no copy of a span that ends,
+// which is a third of what the SDK costs a span's caller. Shut p down then.
 func Live(sdk *sdktrace.TracerProvider, p *Processor) *Provider {
-	return &Provider{sdk: sdk, p: p, flush: sdk.ForceFlush}
+	pr := &Provider{sdk: sdk, p: p}
+	pr.flush = func(ctx context.Context) error { return errors.Join(p.ForceFlush(ctx), sdk.ForceFlush(ctx)) }
+	return pr
 }
 
 // FlushBy sets what ForceFlush does, where more than the SDK's provider is to be
 // flushed. Call it before the provider is used.
 func (pr *Provider) FlushBy(flush func(context.Context) error) { pr.flush = flush }
 
-// ForceFlush flushes the SDK's provider, or does what FlushBy says.
+// ForceFlush flushes the Processor and the SDK's provider, or does what FlushBy
+// says.
 func (pr *Provider) ForceFlush(ctx context.Context) error { return pr.flush(ctx) }
 
 // Tracer implements trace.TracerProvider.
@@ -58,7 +71,7 @@ func (pr *Provider) OpenSpan(t trace.TraceID, s trace.SpanID) (trace.Span, bool)
 		return nil, false
 	}
 	open.found++
-	found := &liveSpan{ReadWriteSpan: open.span, id: id, tracer: &liveTracer{provider: pr}}
+	found := &liveSpan{ReadWriteSpan: open.span, id: id, tracer: &liveTracer{provider: pr}, sole: open.sole}
 	runtime.AddCleanup(found, released, abandonment{p: pr.p, id: id})
 	return found, true
 }
@@ -91,7 +104,6 @@ func (t *liveTracer) Start(ctx context.Context, name string, opts ...trace.SpanS
 		start.parent = parent.ReadWriteSpan
 	}
 	inner, span := t.sdk.Start(start, name, opts...)
-	start.attrs = nil
 	rw, ok := span.(sdktrace.ReadWriteSpan)
 	if !ok { // not recording
 		return trace.ContextWithSpan(ctx, span), span
@@ -100,6 +112,10 @@ func (t *liveTracer) Start(ctx context.Context, name string, opts ...trace.SpanS
 	if traced { // the SDK put its task there
 		s.ctx = inner
 	}
+	if s.sole = !start.told; s.sole {
+		t.provider.p.started(start, start, rw)
+	}
+	start.attrs = nil
 	if t.provider.p.cfg.DetectPlainLeaks {
 		var pc [1]uintptr
 		runtime.Callers(2, pc[:])
@@ -108,9 +124,7 @@ func (t *liveTracer) Start(ctx context.Context, name string, opts ...trace.SpanS
 	return (*spanContext)(s), s
 }
 
-// liveSpan is the SDK's span, with every change told. It does not declare End:
-// the SDK's own, promoted, is the function that is deferred, so its recover sees
-// a panic. The end is told by OnEnd.
+// liveSpan is the SDK's span, with every change told.
 type liveSpan struct {
 	sdktrace.ReadWriteSpan
 	id     activity.ID
@@ -123,6 +137,8 @@ type liveSpan struct {
 	kind     activity.SpanKind
 	linked   bool
 	captured bool // the sampler left the start's attributes here
+	told     bool // the SDK told the Processor
+	sole     bool // it does not; of the span's whole life
 }
 
 var _ trace.Span = (*liveSpan)(nil)
@@ -251,6 +267,42 @@ func (s *liveSpan) AddLink(link trace.Link) {
 		l := linkOf(sdktrace.Link{SpanContext: link.SpanContext, Attributes: link.Attributes})
 		s.hand(&op{kind: opAdd}, nil, &added{links: []activity.Link{l}})
 	}
+}
+
+// End implements trace.Span. A panic that it is deferred from is recorded as the
+// SDK would, whose own End is not what was deferred.
+func (s *liveSpan) End(opts ...trace.SpanEndOption) {
+	if p := recover(); p != nil {
+		defer panic(p)
+		s.panicked(p, opts)
+	}
+	s.ReadWriteSpan.End(opts...)
+	if s.sole {
+		s.tracer.provider.p.hand(&op{kind: opEnd, id: s.id, at: activity.TimeOf(s.EndTime())}, nil, nil, nil)
+	}
+}
+
+// panicked adds the span event of a panic.
+func (s *liveSpan) panicked(p any, opts []trace.SpanEndOption) {
+	attrs := []attribute.KeyValue{semconv.ExceptionType(typeOf(p)), semconv.ExceptionMessage(fmt.Sprint(p))}
+	cfg := trace.NewSpanEndConfig(opts...)
+	if cfg.StackTrace() {
+		stack := make([]byte, maxStack)
+		attrs = append(attrs, semconv.ExceptionStacktrace(string(stack[:runtime.Stack(stack, false)])))
+	}
+	s.AddEvent(semconv.ExceptionEventName, trace.WithAttributes(attrs...))
+}
+
+// maxStack is how much of a stack the SDK keeps.
+const maxStack = 2048
+
+// typeOf names a type as the SDK does.
+func typeOf(v any) string {
+	t := reflect.TypeOf(v)
+	if t.PkgPath() == "" && t.Name() == "" {
+		return t.String()
+	}
+	return t.PkgPath() + "." + t.Name()
 }
 
 func (s *liveSpan) hand(o *op, attrs []attribute.KeyValue, more *added) {

@@ -28,8 +28,10 @@ func state(s activity.State) attribute.KeyValue {
 }
 
 // Each call on a live span is one event, in order, and seen at once.
-func TestLiveSpan(t *testing.T) {
-	w := newWorld(t, processor.Config{})
+func TestLiveSpan(t *testing.T) { inModes(t, testLiveSpan) }
+
+func testLiveSpan(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{})
 	ctx, parent := w.tracer().Start(t.Context(), "parent")
 	begun := time.Now().Add(-time.Second)
 	_, s := w.tracer().Start(ctx, "child",
@@ -67,7 +69,7 @@ func TestLiveSpan(t *testing.T) {
 		t.Errorf("error %+v", a.Error)
 	}
 	s.RecordError(errors.New("again"), trace.WithStackTrace(true))
-	if a := w.get(s); !strings.Contains(a.Error.Stack, "TestLiveSpan") {
+	if a := w.get(s); !strings.Contains(a.Error.Stack, "testLiveSpan") {
 		t.Errorf("stack %q", a.Error.Stack)
 	}
 	s.RecordError(nil)
@@ -100,7 +102,9 @@ func TestLiveSpan(t *testing.T) {
 
 // CANCELLED if the state attribute says so, else FAILED if the status is Error,
 // else COMPLETED.
-func TestStateAtTheEnd(t *testing.T) {
+func TestStateAtTheEnd(t *testing.T) { inModes(t, testStateAtTheEnd) }
+
+func testStateAtTheEnd(t *testing.T, m mode) {
 	for _, tt := range []struct {
 		name string
 		do   func(trace.Span)
@@ -124,8 +128,8 @@ func TestStateAtTheEnd(t *testing.T) {
 	} {
 		for _, flush := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, read between: %v", tt.name, flush), func(t *testing.T) {
-				w := newWorld(t, processor.Config{})
-				for name, tracer := range map[string]trace.Tracer{"live": w.tracer(), "SDK": w.sdk.Tracer("raw")} {
+				w := newWorld(t, m, processor.Config{})
+				for name, tracer := range map[string]trace.Tracer{"live": w.tracer(), "SDK": w.raw()} {
 					_, s := tracer.Start(t.Context(), "x")
 					tt.do(s)
 					if flush {
@@ -141,8 +145,10 @@ func TestStateAtTheEnd(t *testing.T) {
 	}
 }
 
-func TestPlannedSpan(t *testing.T) {
-	w := newWorld(t, processor.Config{})
+func TestPlannedSpan(t *testing.T) { inModes(t, testPlannedSpan) }
+
+func testPlannedSpan(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{})
 	at := time.Now()
 	_, s := w.tracer().Start(t.Context(), "x", trace.WithAttributes(state(activity.Planned), attribute.Int64(activity.KeyPlannedAt, at.UnixNano())))
 	if a := w.get(s); a.State != activity.Planned || a.StartedAt != 0 {
@@ -168,8 +174,10 @@ func TestPlannedSpan(t *testing.T) {
 }
 
 // What package tracing does at an end is one event.
-func TestEndIsOneEvent(t *testing.T) {
-	w := newWorld(t, processor.Config{Latency: time.Hour})
+func TestEndIsOneEvent(t *testing.T) { inModes(t, testEndIsOneEvent) }
+
+func testEndIsOneEvent(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{Latency: time.Hour})
 	finish := func(s trace.Span) {
 		s.SetAttributes(state(activity.Failed), attribute.String(activity.KeyFinal, "gave up"), attribute.String("error.type", "E"))
 		s.SetStatus(codes.Error, "no room")
@@ -210,8 +218,8 @@ func TestEndIsOneEvent(t *testing.T) {
 // With the SpanProcessor alone, and with spans of the SDK's own tracers, start
 // and end are live; the end tells what came between.
 func TestProcessorAlone(t *testing.T) {
-	w := newWorld(t, processor.Config{})
-	tracer := w.sdk.Tracer("raw")
+	w := newWorld(t, registered, processor.Config{})
+	tracer := w.raw()
 	ctx, parent := tracer.Start(t.Context(), "parent")
 	_, s := tracer.Start(ctx, "x", trace.WithAttributes(attribute.String("a", "1"), attribute.StringSlice("list", []string{"x"})))
 	if a := w.get(s); a.State != activity.InProgress || a.Attr("a").Str() != "1" || a.Parent != idOf(parent) {
@@ -247,7 +255,7 @@ func (meddler) ForceFlush(context.Context) error { return nil }
 
 // What another processor sets is told at the end, beside what was told live.
 func TestOtherProcessors(t *testing.T) {
-	w := newWorld(t, processor.Config{}, sdktrace.WithSpanProcessor(meddler{}))
+	w := newWorld(t, registered, processor.Config{}, sdktrace.WithSpanProcessor(meddler{}))
 	_, other := w.tracer().Start(t.Context(), "other")
 	_, s := w.tracer().Start(t.Context(), "x", trace.WithAttributes(attribute.String("own", "mine")))
 	s.AddEvent("mine")
@@ -264,10 +272,13 @@ func TestOtherProcessors(t *testing.T) {
 }
 
 // What the SDK's limits drop, the index keeps.
-func TestSDKLimits(t *testing.T) {
-	limits := sdktrace.NewSpanLimits()
-	limits.AttributeCountLimit, limits.EventCountLimit, limits.LinkCountLimit = 10, 10, 10
-	w := newWorld(t, processor.Config{}, sdktrace.WithRawSpanLimits(limits))
+func TestSDKLimits(t *testing.T) { inModes(t, testSDKLimits) }
+
+func testSDKLimits(t *testing.T, m mode) {
+	for _, kind := range []string{"ATTRIBUTE", "EVENT", "LINK"} {
+		t.Setenv("OTEL_SPAN_"+kind+"_COUNT_LIMIT", "10")
+	}
+	w := newWorld(t, m, processor.Config{})
 	for _, flush := range []bool{false, true} {
 		_, s := w.tracer().Start(t.Context(), "x")
 		for n := range 50 {
@@ -297,11 +308,30 @@ func TestSDKLimits(t *testing.T) {
 			}
 		}
 	}
+	// Of one kind alone.
+	for n, add := range []func(s trace.Span, n int){
+		func(s trace.Span, n int) { s.SetAttributes(attribute.Int(fmt.Sprint("k", n), n)) },
+		func(s trace.Span, n int) { s.AddEvent(fmt.Sprint("e", n)) },
+		func(s trace.Span, _ int) { s.AddLink(trace.Link{SpanContext: s.SpanContext()}) },
+	} {
+		_, s := w.tracer().Start(t.Context(), "x")
+		for k := range 11 {
+			add(s, k)
+		}
+		s.End()
+		want := [3]uint32{}
+		want[n] = 1
+		if got := w.get(s).Dropped; got != want {
+			t.Errorf("of kind %d: dropped %v, want %v", n, got, want)
+		}
+	}
 }
 
 // Values of every kind come as they are.
-func TestAttributeKinds(t *testing.T) {
-	w := newWorld(t, processor.Config{})
+func TestAttributeKinds(t *testing.T) { inModes(t, testAttributeKinds) }
+
+func testAttributeKinds(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{})
 	kvs := []attribute.KeyValue{
 		attribute.Bool("bool", true), attribute.Int64("int", -7), attribute.Float64("float", 1.5), attribute.String("string", "x"),
 		attribute.BoolSlice("bools", []bool{true, false}), attribute.Int64Slice("ints", []int64{1, 2}),
@@ -330,8 +360,10 @@ func TestAttributeKinds(t *testing.T) {
 }
 
 // The caller may use its slice again.
-func TestAttributesAreCopied(t *testing.T) {
-	w := newWorld(t, processor.Config{Latency: time.Hour})
+func TestAttributesAreCopied(t *testing.T) { inModes(t, testAttributesAreCopied) }
+
+func testAttributesAreCopied(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{Latency: time.Hour})
 	kvs := []attribute.KeyValue{attribute.String("k", "start")}
 	_, s := w.tracer().Start(t.Context(), "x", trace.WithAttributes(kvs...))
 	kvs[0] = attribute.String("k", "set")
@@ -346,8 +378,10 @@ func TestAttributesAreCopied(t *testing.T) {
 }
 
 // Trap 1: a deferred End of the live span itself recovers, records and goes on.
-func TestPanicIsRecorded(t *testing.T) {
-	w := newWorld(t, processor.Config{})
+func TestPanicIsRecorded(t *testing.T) { inModes(t, testPanicIsRecorded) }
+
+func testPanicIsRecorded(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{})
 	_, s := w.tracer().Start(t.Context(), "x")
 	var thrown any
 	func() {
@@ -366,14 +400,16 @@ func TestPanicIsRecorded(t *testing.T) {
 	for _, attr := range a.SpanEvents[0].Attrs {
 		got[attr.Key] = attr.Value.Text()
 	}
-	if got["exception.message"] != "boom" || !strings.Contains(got["exception.stacktrace"], "TestPanicIsRecorded") {
+	if got["exception.message"] != "boom" || !strings.Contains(got["exception.stacktrace"], "testPanicIsRecorded") {
 		t.Errorf("exception %v", got)
 	}
 }
 
 // Trap 2: the SDK counts the children of live spans.
-func TestChildSpanCount(t *testing.T) {
-	w := newWorld(t, processor.Config{})
+func TestChildSpanCount(t *testing.T) { inModes(t, testChildSpanCount) }
+
+func testChildSpanCount(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{})
 	ctx, parent := w.tracer().Start(t.Context(), "parent")
 	for range 3 {
 		_, child := w.tracer().Start(ctx, "child")
@@ -385,9 +421,11 @@ func TestChildSpanCount(t *testing.T) {
 	}
 }
 
-func TestParents(t *testing.T) {
-	w := newWorld(t, processor.Config{})
-	live, raw := w.tracer(), w.sdk.Tracer("raw")
+func TestParents(t *testing.T) { inModes(t, testParents) }
+
+func testParents(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{})
+	live, raw := w.tracer(), w.raw()
 	ctx, root := live.Start(t.Context(), "root")
 	rawCtx, below := raw.Start(ctx, "raw below live")
 	_, again := live.Start(rawCtx, "live below raw")
@@ -424,10 +462,12 @@ func TestParents(t *testing.T) {
 }
 
 // Unsampled spans are seen, and are not exported.
-func TestSampler(t *testing.T) {
+func TestSampler(t *testing.T) { inModes(t, testSampler) }
+
+func testSampler(t *testing.T, m mode) {
 	exported := tracetest.NewInMemoryExporter()
-	w := newWorld(t, processor.Config{},
-		sdktrace.WithSampler(processor.Sampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0)))), sdktrace.WithSyncer(exported))
+	w := newWorld(t, m, processor.Config{Next: []sdktrace.SpanProcessor{sdktrace.NewSimpleSpanProcessor(exported)}},
+		sdktrace.WithSampler(processor.Sampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0)))))
 	ctx, s := w.tracer().Start(t.Context(), "x", trace.WithAttributes(attribute.String("a", "1")))
 	_, child := w.tracer().Start(ctx, "child")
 	child.End()
@@ -454,8 +494,10 @@ func (s attributing) ShouldSample(p sdktrace.SamplingParameters) sdktrace.Sampli
 	return r
 }
 
-func TestSamplerWithAttributes(t *testing.T) {
-	w := newWorld(t, processor.Config{}, sdktrace.WithSampler(processor.Sampler(attributing{sdktrace.AlwaysSample()})))
+func TestSamplerWithAttributes(t *testing.T) { inModes(t, testSamplerWithAttributes) }
+
+func testSamplerWithAttributes(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{}, sdktrace.WithSampler(processor.Sampler(attributing{sdktrace.AlwaysSample()})))
 	_, s := w.tracer().Start(t.Context(), "x", trace.WithAttributes(attribute.String("a", "1")))
 	if a := w.get(s); a.Attr("sampled.by").Str() != "me" || a.Attr("a").Str() != "1" {
 		t.Errorf("%s", a.AppendJSON(nil))
@@ -463,8 +505,10 @@ func TestSamplerWithAttributes(t *testing.T) {
 	s.End()
 }
 
-func TestNotRecording(t *testing.T) {
-	w := newWorld(t, processor.Config{}, sdktrace.WithSampler(sdktrace.NeverSample()))
+func TestNotRecording(t *testing.T) { inModes(t, testNotRecording) }
+
+func testNotRecording(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{}, sdktrace.WithSampler(sdktrace.NeverSample()))
 	ctx, s := w.tracer().Start(t.Context(), "x")
 	s.SetAttributes(attribute.String("a", "1"))
 	s.AddEvent("e")
@@ -477,11 +521,13 @@ func TestNotRecording(t *testing.T) {
 	}
 }
 
-func TestLogicalThread(t *testing.T) {
-	w := newWorld(t, processor.Config{})
+func TestLogicalThread(t *testing.T) { inModes(t, testLogicalThread) }
+
+func testLogicalThread(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{})
 	ctx := activity.ContextWithThread(t.Context(), activity.LogicalThread{ID: "worker-3", Name: "Worker"})
 	ctx, s := w.tracer().Start(ctx, "live", trace.WithAttributes(attribute.String("a", "1")))
-	_, raw := w.sdk.Tracer("raw").Start(ctx, "raw")
+	_, raw := w.raw().Start(ctx, "raw")
 	_, own := w.tracer().Start(ctx, "own", trace.WithAttributes(attribute.String(activity.KeyThreadID, "mine")))
 	for want, s := range map[string]trace.Span{"worker-3": s, "mine": own} {
 		if a := w.get(s); a.ThreadID != want {
@@ -500,8 +546,10 @@ func TestLogicalThread(t *testing.T) {
 
 // The context of a live span is the caller's: values, deadline and cancellation
 // pass, and no goroutine watches for that.
-func TestContext(t *testing.T) {
-	w := newWorld(t, processor.Config{})
+func TestContext(t *testing.T) { inModes(t, testContext) }
+
+func testContext(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{})
 	type key struct{}
 	parent, cancel := context.WithCancelCause(context.WithValue(t.Context(), key{}, "value"))
 	ctx, s := w.tracer().Start(parent, "x")
@@ -536,10 +584,12 @@ func TestContext(t *testing.T) {
 	}
 }
 
-func TestOpenSpan(t *testing.T) {
-	w := newWorld(t, processor.Config{Latency: time.Hour})
+func TestOpenSpan(t *testing.T) { inModes(t, testOpenSpan) }
+
+func testOpenSpan(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{Latency: time.Hour})
 	_, s := w.tracer().Start(t.Context(), "x")
-	_, raw := w.sdk.Tracer("raw").Start(t.Context(), "raw")
+	_, raw := w.raw().Start(t.Context(), "raw")
 	for _, s := range []trace.Span{s, raw} {
 		found, ok := w.live.OpenSpan(s.SpanContext().TraceID(), s.SpanContext().SpanID())
 		if !ok || !found.SpanContext().Equal(s.SpanContext()) || found.TracerProvider() != trace.TracerProvider(w.live) {
@@ -568,13 +618,15 @@ func TestOpenSpan(t *testing.T) {
 }
 
 // With runtime/trace on, the SDK's task is in the context, and all else as ever.
-func TestRuntimeTrace(t *testing.T) {
+func TestRuntimeTrace(t *testing.T) { inModes(t, testRuntimeTrace) }
+
+func testRuntimeTrace(t *testing.T, m mode) {
 	var out bytes.Buffer
 	if err := rtrace.Start(&out); err != nil {
 		t.Fatal(err)
 	}
 	defer rtrace.Stop()
-	w := newWorld(t, processor.Config{})
+	w := newWorld(t, m, processor.Config{})
 	type key struct{}
 	ctx, s := w.tracer().Start(context.WithValue(t.Context(), key{}, "value"), "x", trace.WithAttributes(attribute.String("a", "1")))
 	if trace.SpanFromContext(ctx) != s || ctx.Value(key{}) != "value" {
@@ -585,7 +637,7 @@ func TestRuntimeTrace(t *testing.T) {
 		wg.Go(func() {
 			tracer := w.tracer()
 			if n%2 == 0 {
-				tracer = w.sdk.Tracer("raw")
+				tracer = w.raw()
 			}
 			for k := range 50 {
 				_, child := tracer.Start(ctx, "child", trace.WithAttributes(attribute.Int("k", k)))
@@ -605,8 +657,10 @@ func TestRuntimeTrace(t *testing.T) {
 
 // Span events that are added at once, through several live spans of one
 // activity, are told once each.
-func TestAddEventConcurrentSafe(t *testing.T) {
-	w := newWorld(t, processor.Config{Capacity: 16})
+func TestAddEventConcurrentSafe(t *testing.T) { inModes(t, testAddEventConcurrentSafe) }
+
+func testAddEventConcurrentSafe(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{Capacity: 16})
 	_, s := w.tracer().Start(t.Context(), "x")
 	const goroutines, each = 8, 12 // within the SDK's limit
 	var wg sync.WaitGroup
@@ -650,5 +704,5 @@ func TestAddEventConcurrentSafe(t *testing.T) {
 // observability is the SDK's own: its spans hold the context of their start.
 func TestLeakWithObservability(t *testing.T) {
 	t.Setenv("OTEL_GO_X_OBSERVABILITY", "true")
-	testLeak(t)
+	inModes(t, testLeak)
 }

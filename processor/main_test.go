@@ -2,6 +2,7 @@ package processor_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"sync"
@@ -33,9 +34,12 @@ func TestMain(m *testing.M) {
 type world struct {
 	*index.Index
 	t    testing.TB
-	p    *processor.Processor
-	sdk  *sdktrace.TracerProvider
-	live *processor.Provider
+	mode mode
+	// fails is what shutting down returns.
+	fails error
+	p     *processor.Processor
+	sdk   *sdktrace.TracerProvider
+	live  *processor.Provider
 
 	mu     sync.Mutex
 	events []activity.Event
@@ -52,20 +56,37 @@ func (w *world) Apply(events []activity.Event) {
 	w.Index.Apply(events)
 }
 
-func newWorld(t testing.TB, cfg processor.Config, opts ...sdktrace.TracerProviderOption) *world {
-	w := &world{Index: index.New(index.Config{}), t: t}
+// mode is how a Processor hears of spans.
+type mode string
+
+const (
+	registered mode = "registered" // from the SDK too
+	sole       mode = "sole"       // from the live provider alone
+)
+
+// inModes runs a test in every mode.
+func inModes(t *testing.T, test func(t *testing.T, m mode)) {
+	for _, m := range []mode{registered, sole} {
+		t.Run(string(m), func(t *testing.T) { test(t, m) })
+	}
+}
+
+func newWorld(t testing.TB, m mode, cfg processor.Config, opts ...sdktrace.TracerProviderOption) *world {
+	w := &world{Index: index.New(index.Config{}), t: t, mode: m}
 	w.p = processor.New(w, cfg)
 	w.BeforeRead(w.p.Flush)
 	opts = append([]sdktrace.TracerProviderOption{
 		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", "orders"), attribute.String("service.instance.id", "i-1"))),
 		sdktrace.WithSampler(processor.Sampler(sdktrace.AlwaysSample())),
-		sdktrace.WithSpanProcessor(w.p),
 	}, opts...)
+	if m == registered {
+		opts = append(opts, sdktrace.WithSpanProcessor(w.p))
+	}
 	w.sdk = sdktrace.NewTracerProvider(opts...)
 	w.live = processor.Live(w.sdk, w.p)
 	t.Cleanup(func() {
-		if err := w.sdk.Shutdown(context.Background()); err != nil {
-			t.Errorf("shutdown: %v", err)
+		if err := errors.Join(w.sdk.Shutdown(context.Background()), w.p.Shutdown(context.Background())); !errors.Is(err, w.fails) {
+			t.Errorf("shutdown: %v, want %v", err, w.fails)
 		}
 	})
 	return w
@@ -73,6 +94,14 @@ func newWorld(t testing.TB, cfg processor.Config, opts ...sdktrace.TracerProvide
 
 func (w *world) tracer() trace.Tracer {
 	return w.live.Tracer("test", trace.WithInstrumentationVersion("1"))
+}
+
+// raw returns a tracer of the SDK's own, where the Processor hears of its spans.
+func (w *world) raw() trace.Tracer {
+	if w.mode == sole {
+		return w.live.Tracer("raw")
+	}
+	return w.sdk.Tracer("raw")
 }
 
 func idOf(s trace.Span) activity.ID {

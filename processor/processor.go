@@ -4,7 +4,8 @@
 //
 // With the SpanProcessor alone, starts and ends are live. With the Provider of
 // [Live] every call on a span is, whoever makes it: the span it hands out
-// forwards to the SDK's own and hands over what the call changed.
+// forwards to the SDK's own and hands over what the call changed. It needs no
+// help of the SDK for that.
 //
 // The span's goroutine only hands over. One owner at a time folds what was
 // handed over into the index; who finds the hand-over full, or wants to read,
@@ -13,6 +14,7 @@ package processor
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"strconv"
@@ -46,6 +48,12 @@ type Config struct {
 	// without an end, not only the activities of package tracing. It costs about
 	// a quarter of a microsecond a span.
 	DetectPlainLeaks bool
+	// Next take the spans that have ended, once the index has: the SDK's batch
+	// processor with an exporter, as a rule. Their OnEnd is called by whoever
+	// folds, not by the span's goroutine, for every span that started since the
+	// Processor did, sampled or not; it must not block, nor use the Processor or
+	// the index. OnStart is not called. ForceFlush and Shutdown reach them.
+	Next []sdktrace.SpanProcessor
 }
 
 // Processor is a SpanProcessor that hands the life of every span to an Index.
@@ -68,6 +76,9 @@ type Processor struct {
 	quit  chan struct{}
 	done  chan struct{}
 	once  sync.Once
+
+	nextOnce sync.Once
+	nextErr  error // of the shutdown of Config.Next
 
 	clock  atomic.Pointer[clock]
 	folder folder
@@ -121,7 +132,7 @@ const (
 // one of them moves from the caller's to the owner's.
 type op struct {
 	id     activity.ID
-	at     activity.Time // of all but an end
+	at     activity.Time // of all but an end that the SDK told
 	text   string        // name, or the status' description
 	pc     uintptr       // of who started the span, when that is abandoned
 	nattrs int32         // how many of batch.attrs are this op's
@@ -142,6 +153,7 @@ type start struct {
 	parent   activity.SpanID        // of the same trace
 	kind     activity.SpanKind
 	sampling activity.Sampling
+	sole     bool // the live provider alone tells of the span
 }
 
 // added is what the rare operations carry.
@@ -173,7 +185,7 @@ func New(ix Index, cfg Config) *Processor {
 	p.pending = p.newBatch()
 	p.resting = true
 	p.wind()
-	p.folder.init(ix)
+	p.folder.init(ix, cfg.Next)
 	go p.own()
 	return p
 }
@@ -221,6 +233,15 @@ func (p *Processor) rest() bool {
 
 // OnStart implements sdktrace.SpanProcessor.
 func (p *Processor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
+	c, live := startOf(ctx)
+	if live {
+		c.told = true
+	}
+	p.started(ctx, c, s)
+}
+
+// started hands a start over. c is the live provider's, or nil.
+func (p *Processor) started(ctx context.Context, c *startContext, s sdktrace.ReadWriteSpan) {
 	sc := s.SpanContext()
 	o := op{kind: opStart, id: idOf(sc), at: activity.TimeOf(s.StartTime())}
 	st := start{span: s, sampling: activity.Unsampled}
@@ -230,7 +251,8 @@ func (p *Processor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
 	if parent := s.Parent(); parent.SpanID().IsValid() && parent.TraceID() == sc.TraceID() {
 		st.parent = activity.SpanID(parent.SpanID())
 	}
-	if c, ok := startOf(ctx); ok && c.captured {
+	st.sole = c != nil && !c.told
+	if c != nil && c.captured {
 		o.text, o.look = c.name, c.linked
 		st.attrs, st.tracer, st.kind = c.attrs, c.tracer, c.kind
 	} else {
@@ -364,26 +386,38 @@ func (p *Processor) Flush() {
 	p.fold(handed)
 }
 
-// ForceFlush implements sdktrace.SpanProcessor.
-func (p *Processor) ForceFlush(context.Context) error {
+// ForceFlush implements sdktrace.SpanProcessor: it flushes the Processor, and
+// Config.Next.
+func (p *Processor) ForceFlush(ctx context.Context) error {
 	p.Flush()
-	return nil
+	var err error
+	for _, next := range p.cfg.Next {
+		err = errors.Join(err, next.ForceFlush(ctx))
+	}
+	return err
 }
 
-// Shutdown implements sdktrace.SpanProcessor: it folds what waits, and ends the
-// Processor's goroutine. What happens to spans afterwards is not indexed.
+// Shutdown implements sdktrace.SpanProcessor: it folds what waits, ends the
+// Processor's goroutine, and shuts Config.Next down. What happens to spans
+// afterwards is not indexed.
 func (p *Processor) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopped = true
 	p.mu.Unlock()
 	p.once.Do(func() { close(p.quit) })
 	p.Flush()
+	var err error
 	select {
 	case <-p.done:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	}
+	p.nextOnce.Do(func() {
+		for _, next := range p.cfg.Next {
+			p.nextErr = errors.Join(p.nextErr, next.Shutdown(ctx))
+		}
+	})
+	return errors.Join(err, p.nextErr)
 }
 
 // endLeaked ends the spans that nothing holds any more and nobody ended.
@@ -404,6 +438,7 @@ func (p *Processor) endLeaked() {
 		)
 		l.span.SetStatus(codes.Error, what)
 		l.span.End()
+		p.OnEnd(l.span) // unless the SDK has told it
 	}
 }
 

@@ -1,0 +1,191 @@
+package processor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/midspan/midspan/activity"
+	"github.com/midspan/midspan/processor"
+)
+
+// Whatever is done to spans, what the index holds of them in the end is what the
+// SDK does, and what Next gets.
+func TestIndexIsAsTheSDK(t *testing.T) { inModes(t, testIndexIsAsTheSDK) }
+
+func testIndexIsAsTheSDK(t *testing.T, m mode) {
+	exported := tracetest.NewInMemoryExporter()
+	w := newWorld(t, m, processor.Config{Next: []sdktrace.SpanProcessor{sdktrace.NewSimpleSpanProcessor(exported)}})
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	kv := func() attribute.KeyValue {
+		key := fmt.Sprint("k", r.IntN(5))
+		switch r.IntN(6) {
+		case 0:
+			return attribute.Int(key, r.IntN(3))
+		case 1:
+			return attribute.StringSlice(key, []string{"a", fmt.Sprint(r.IntN(3))})
+		case 2:
+			return attribute.String(activity.KeyState, activity.State(r.IntN(int(activity.Lost))+1).String())
+		case 3:
+			return attribute.KeyValue{} // which the SDK drops
+		}
+		return attribute.String(key, fmt.Sprint(r.IntN(3)))
+	}
+	const spans = 400
+	for range spans {
+		ctx, s := w.tracer().Start(t.Context(), "x", trace.WithAttributes(kv(), kv()))
+		for n := range r.IntN(6) {
+			switch r.IntN(9) {
+			case 0, 1, 2:
+				s.SetAttributes(kv(), kv())
+			case 3:
+				s.SetName(fmt.Sprint("name", r.IntN(3)))
+			case 4:
+				s.SetStatus(codes.Code(r.IntN(3)), fmt.Sprint("why", r.IntN(3)))
+			case 5:
+				s.AddEvent("e", trace.WithAttributes(attribute.Int("n", r.IntN(9))))
+			case 6:
+				s.RecordError(errors.New("x"))
+			case 7:
+				s.AddLink(trace.Link{SpanContext: trace.NewSpanContext(trace.SpanContextConfig{
+					TraceID: trace.TraceID{1}, SpanID: trace.SpanID{byte(n + 1)},
+				})})
+			case 8:
+				w.p.Flush()
+			}
+		}
+		var opts []trace.SpanEndOption
+		if r.IntN(3) == 0 {
+			opts = append(opts, trace.WithTimestamp(time.Now().Add(time.Hour)))
+		}
+		s.End(opts...)
+		s.SetAttributes(attribute.Bool("late", true))
+		s.SetStatus(codes.Error, "late")
+		s.End()
+		trace.SpanFromContext(ctx).SetName("late")
+	}
+	if err := w.live.ForceFlush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range w.events {
+		if e.ReceivedAt != e.At {
+			t.Fatalf("seed %d: %v at %v, received at %v", seed, e.Kind, e.At, e.ReceivedAt)
+		}
+	}
+	all := exported.GetSpans()
+	if len(all) != spans {
+		t.Fatalf("%d of %d spans came next", len(all), spans)
+	}
+	for _, span := range all {
+		d, err := w.Get(t.Context(), activity.ID{Trace: activity.TraceID(span.SpanContext.TraceID()), Span: activity.SpanID(span.SpanContext.SpanID())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := d.Activity
+		want, got := map[string]string{}, map[string]string{}
+		for _, attr := range span.Attributes {
+			if attr.Key != activity.KeyState {
+				want[string(attr.Key)] = attr.Value.String()
+			}
+		}
+		for _, attr := range a.Attributes {
+			if attr.Key != activity.KeyState {
+				got[attr.Key] = attr.Value.Text()
+			}
+		}
+		tell := func(m map[string]string, name string, start, end time.Time, status string, links, events, dropped int) {
+			m["name"], m["start"], m["end"], m["status"] = name, start.String(), end.String(), status
+			m["links"], m["events"], m["dropped"] = fmt.Sprint(links), fmt.Sprint(events), fmt.Sprint(dropped)
+		}
+		status := map[codes.Code]activity.Status{codes.Unset: activity.StatusUnset, codes.Ok: activity.StatusOK, codes.Error: activity.StatusError}[span.Status.Code]
+		tell(want, span.Name, span.StartTime.UTC().Round(0), span.EndTime.UTC().Round(0),
+			fmt.Sprint(status, " ", span.Status.Description), len(span.Links), len(span.Events), span.DroppedAttributes)
+		tell(got, a.Name, a.PlannedAt.Time(), a.EndedAt.Time(),
+			fmt.Sprint(a.Status, " ", a.StatusMessage()), len(a.Links), len(a.SpanEvents), int(a.Dropped[0]))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("seed %d: (-SDK +index):\n%s", seed, diff)
+		}
+	}
+}
+
+// after is a SpanProcessor that notes what it is told.
+type after struct {
+	told []string
+	err  error
+}
+
+func (n *after) OnStart(context.Context, sdktrace.ReadWriteSpan) { n.told = append(n.told, "start") }
+func (n *after) OnEnd(s sdktrace.ReadOnlySpan)                   { n.told = append(n.told, s.Name()) }
+func (n *after) Shutdown(context.Context) error {
+	n.told = append(n.told, "shutdown")
+	return n.err
+}
+
+func (n *after) ForceFlush(context.Context) error {
+	n.told = append(n.told, "flush")
+	return n.err
+}
+
+// Next is told of ends, in order, before a flush or a shutdown is over.
+func TestNext(t *testing.T) { inModes(t, testNext) }
+
+func testNext(t *testing.T, m mode) {
+	failing := errors.New("backend is away")
+	one, two := &after{err: failing}, &after{}
+	w := newWorld(t, m, processor.Config{Latency: time.Hour, Next: []sdktrace.SpanProcessor{one, two}})
+	start := func(name string) trace.Span {
+		_, s := w.tracer().Start(context.Background(), name)
+		return s
+	}
+	a, b, open := start("a"), start("b"), start("open")
+	b.End()
+	a.End()
+	if err := w.live.ForceFlush(t.Context()); !errors.Is(err, failing) {
+		t.Errorf("flush: %v", err)
+	}
+	start("c").End()
+	for range 2 {
+		if err := w.p.Shutdown(t.Context()); !errors.Is(err, failing) {
+			t.Errorf("shutdown: %v", err)
+		}
+	}
+	open.End() // too late
+	want := "b a flush c shutdown"
+	if m == registered { // the SDK flushes it too
+		want = "b a flush flush c shutdown"
+	}
+	for n, next := range []*after{one, two} {
+		if got := strings.Join(next.told, " "); got != want {
+			t.Errorf("processor %d was told %q, want %q", n, got, want)
+		}
+	}
+	w.fails = failing
+}
+
+// A Processor that is registered while spans are open sees each end once.
+func TestRegisteredLater(t *testing.T) {
+	w := newWorld(t, sole, processor.Config{})
+	_, before := w.tracer().Start(t.Context(), "before")
+	w.sdk.RegisterSpanProcessor(w.p)
+	_, behind := w.sdk.Tracer("raw").Start(t.Context(), "after")
+	before.End()
+	behind.End()
+	for _, s := range []trace.Span{before, behind} {
+		if got := w.kinds(s); got != "started completed" {
+			t.Errorf("events %s", got)
+		}
+	}
+}
