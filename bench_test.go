@@ -79,10 +79,12 @@ func BenchmarkActivity(b *testing.B) {
 	run("tracing", byTracing)
 }
 
+// An activity takes about as many allocations as the span made by hand with an
+// SDK that copies it when it ends.
 func TestActivityAllocations(t *testing.T) {
 	byHand, byTracing := referenceActivities(t)
 	plain, all := testing.AllocsPerRun(5000, byHand), testing.AllocsPerRun(5000, byTracing)
-	if all-plain > 5 {
+	if all-plain > 1 {
 		t.Errorf("%v allocations added, %v in all", all-plain, all)
 	}
 }
