@@ -104,6 +104,9 @@ type Hits struct {
 	ByCount, ByMemory, ByAge, ByArchive, NotIndexed int64
 }
 
+// Evicted returns how many finished activities were evicted, by whatever limit.
+func (h Hits) Evicted() int64 { return h.ByCount + h.ByMemory + h.ByAge + h.ByArchive }
+
 // Hits returns the counts so far.
 func (x *Index) Hits() Hits {
 	x.mu.RLock()

@@ -375,6 +375,41 @@ func TestRetired(t *testing.T) {
 	}
 }
 
+// What goes while somebody asks for statistics goes from the file, too.
+func TestRetiredByStatistics(t *testing.T) {
+	folder := t.TempDir()
+	keep := Config{Every: time.Hour}
+	b := open(t, folder, index.Config{}, keep)
+	if err := b.log.Append(t.Context(), spans(0, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.keeper.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.die(t)
+	held := func() int64 {
+		t.Helper()
+		stats, err := b.Stats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stats.Held.Finished
+	}
+	b = open(t, folder, index.Config{MaxAge: 24 * time.Hour}, keep) // these ended five days ago
+	if n := held(); n != 0 {
+		t.Fatalf("%d are held: nothing will be tried", n)
+	}
+	if err := b.keeper.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.die(t)
+	b = open(t, folder, index.Config{}, keep)
+	defer b.die(t)
+	if n := held(); n != 0 {
+		t.Errorf("%d are in the file again", n)
+	}
+}
+
 // A checkpoint that can't be written is tried again, and what came meanwhile is
 // in it.
 func TestCheckpointFails(t *testing.T) {

@@ -40,7 +40,8 @@ type Keeper struct {
 	failed atomic.Int64
 	err    atomic.Pointer[error]
 
-	changed atomic.Bool // the index, and not by events, since the last checkpoint
+	changed atomic.Bool  // the index, and not by events, since the last checkpoint
+	gone    atomic.Int64 // what the index had let go of at the last checkpoint
 	// For run alone.
 	next    uint64 // where the events that wait are tried again
 	failing bool
@@ -138,7 +139,7 @@ func (k *Keeper) run() {
 		k.tend(context.Background())
 		fresh := k.cfg.Index.Head().Seq - k.seq.Load()
 		since := time.Since(last)
-		if fresh == 0 && !k.changed.Load() || since < retry || fresh < k.cfg.Events && since < k.cfg.Every {
+		if fresh == 0 && !k.dirty() || since < retry || fresh < k.cfg.Events && since < k.cfg.Every {
 			continue
 		}
 		err := k.Checkpoint(context.Background())
@@ -151,17 +152,23 @@ func (k *Keeper) run() {
 	}
 }
 
+// dirty reports whether the index has changed since the last checkpoint, but for
+// events. Whoever asks for statistics has it let go of what is too old, too.
+func (k *Keeper) dirty() bool {
+	return k.changed.Load() || k.cfg.Index.Hits().Evicted() != k.gone.Load()
+}
+
 // tend does what no event brings about: it has the index let go of what is too old
 // or too much, and fold what has waited.
 func (k *Keeper) tend(ctx context.Context) {
 	before := k.cfg.Index.Waits()
-	gone, err := k.cfg.Index.Retire(ctx)
+	_, err := k.cfg.Index.Retire(ctx)
 	if before > 0 {
 		var failed error
 		k.next, failed = retry(ctx, k.cfg.Index, k.cfg.Log, k.next)
 		err = errors.Join(err, failed)
 	}
-	if gone > 0 || k.cfg.Index.Waits() < before {
+	if k.cfg.Index.Waits() < before {
 		k.changed.Store(true)
 	}
 	if err != nil && !k.failing {
@@ -182,12 +189,14 @@ func (k *Keeper) Checkpoint(ctx context.Context) (err error) {
 		}
 		k.err.Store(&err)
 	}()
+	gone := k.cfg.Index.Hits().Evicted()
 	c := k.cfg.Index.Checkpoint()
 	if err := k.cfg.Store.Write(ctx, c); err != nil {
 		return err
 	}
 	k.cfg.Index.Saved(c)
 	k.seq.Store(c.Seq)
+	k.gone.Store(gone)
 	upTo := c.Seq
 	if waiting, _ := k.cfg.Index.Waiting(); len(waiting) > 0 {
 		upTo = min(upTo, waiting[0]-1)
@@ -219,7 +228,7 @@ func (k *Keeper) Stop(ctx context.Context) error {
 	k.once.Do(func() {
 		close(k.stop)
 		k.stopped.Wait()
-		if k.changed.Load() || k.cfg.Index.Head().Seq != k.seq.Load() {
+		if k.dirty() || k.cfg.Index.Head().Seq != k.seq.Load() {
 			k.stopErr = k.Checkpoint(ctx)
 		}
 	})
