@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -250,7 +251,8 @@ func TestOrdinary(t *testing.T) {
 		check("note", activity.StringValue(quoted(map[string]any{p[0]: p[1]})))
 	}
 	for _, v := range []activity.Value{
-		activity.IntValue(42), activity.IntValue(1795341600123456789), activity.IntValue(4111111111111111), activity.FloatValue(0.25),
+		activity.IntValue(42), activity.IntValue(1795341600123456789), activity.IntValue(1795341600123456), activity.FloatValue(0.25),
+		activity.IntValue(4111111111111112), activity.IntValue(4111111111111111110), activity.IntValue(-4111111111111111), activity.FloatValue(4111111111111112), activity.FloatValue(411111111111111.1), activity.FloatValue(math.NaN()),
 		activity.BoolValue(true), activity.BytesValue("\x00\x01\xff"), {},
 	} {
 		check("note", v)

@@ -358,6 +358,10 @@ func (r *Redactor) value(v activity.Value, key key, top bool) (activity.Value, b
 			}
 			return activity.StringValue(clean), true
 		}
+	case activity.KindInt, activity.KindFloat:
+		if n := cardNumber(v); n != "" {
+			return activity.StringValue(r.replacement(n, byCard)), true
+		}
 	case activity.KindSlice:
 		return r.slice(v, key)
 	case activity.KindMap:

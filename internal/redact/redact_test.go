@@ -64,6 +64,18 @@ func TestText(t *testing.T) {
 		{"paid with 4111 1111 1111 1111, thanks", "paid with [redacted], thanks"},
 		{"paid with 4111-1111-1111-1111.", "paid with [redacted]."},
 		{"paid with 3782 822463 10005", "paid with [redacted]"},
+		{"paid with 4111\u00a01111\u00a01111\u00a01111.", "paid with [redacted]."},
+		{"paid with 3782\u202f822463\u202f10005", "paid with [redacted]"},
+		{"paid with 4111\u20111111\u20111111\u20111111", "paid with [redacted]"},
+		{"/pay?card=4111+1111+1111+1111&n=1", "/pay?card=[redacted]&n=1"},
+		{"/pay?card=4111%C2%A01111%C2%A01111%C2%A01111&n=1", "/pay?card=[redacted]&n=1"},
+		{"pan%3D4111%201111%201111%201111", "pan%3D[redacted]"},
+		{`{"pan":"4111\u00a01111\u00a01111\u00a01111"}`, `{"pan":"[redacted]"}`},
+		{`{"body":"{\"pan\":\"4111\\u00a01111\\u00a01111\\u00a01111\"}"}`, `{"body":"{\"pan\":\"[redacted]\"}"}`},
+		{"4111 1111\u00a01111 1111", "4111 1111\u00a01111 1111"},
+		{"4111 1111 1111", "4111 1111 1111"},
+		{"4111\u00a0", "4111\u00a0"},
+		{`4111\`, `4111\`},
 		{"paid with 4111111111111112", "paid with 4111111111111112"},
 		{`{"number":4111111111111111,"n":1}`, `{"number":"[redacted]","n":1}`},
 		{`[4111111111111111]`, `["[redacted]"]`},
@@ -84,6 +96,29 @@ func TestText(t *testing.T) {
 		if json.Valid([]byte(tt.in)) && !json.Valid([]byte(r.text(tt.in))) {
 			t.Errorf("%s is no JSON any more: %s", tt.in, r.text(tt.in))
 		}
+	}
+}
+
+// A card's number is one as a number, too, and the same one.
+func TestCardNumber(t *testing.T) {
+	r := newRedactor(t, Config{HashKey: testKey, Keep: []string{"order.id"}})
+	want := one(r, "n", str("4111111111111111"))
+	if want.Str() == "4111111111111111" {
+		t.Fatal("nothing was taken out of the text")
+	}
+	number, list := activity.IntValue(4111111111111111), activity.SliceValue
+	for name, tt := range map[string]struct{ in, want activity.Value }{
+		"number":   {number, want},
+		"double":   {activity.FloatValue(4111111111111111), want},
+		"in array": {list([]activity.Value{activity.IntValue(1), number}), list([]activity.Value{activity.IntValue(1), want})},
+		"in map":   {activity.MapValue([]activity.Attr{{Key: "k", Value: number}}), activity.MapValue([]activity.Attr{{Key: "k", Value: want}})},
+	} {
+		if got := one(r, "n", tt.in); !got.Equal(tt.want) {
+			t.Errorf("%s: %s, want %s", name, got.Text(), tt.want.Text())
+		}
+	}
+	if got := one(r, "order.id", number); !got.Equal(number) {
+		t.Errorf("a number that is kept became %s", got.Text())
 	}
 }
 

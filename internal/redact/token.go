@@ -1,6 +1,12 @@
 package redact
 
-import "strings"
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/midspan/midspan/activity"
+)
 
 // form is what tokens of one kind look like: how they begin, and what follows.
 type form struct {
@@ -17,6 +23,9 @@ type form struct {
 // forms are tokens that show what they are: by a prefix that their issuer chose
 // so that scanners find them, or by their structure.
 var forms = []form{
+	{prefix: "1%2F%2F0", least: 40},
+	{prefix: "1%2f%2f0", least: 40},
+	{prefix: "1//0", least: 40},
 	{prefix: "A3-", least: 28},
 	{prefix: "AA", fits: telegram},
 	{prefix: "AAAAAAAAAAAAAAAAAAAAAA", fits: twitter},
@@ -38,6 +47,7 @@ var forms = []form{
 	{prefix: "FLWPUBK", least: 30},
 	{prefix: "FLWSECK-", least: 30},
 	{prefix: "FLWSECK_TEST-", least: 12},
+	{prefix: "GOCSPX-", least: 24},
 	{prefix: "GR1348941", least: 20},
 	{prefix: "HRKU-", least: 50},
 	{prefix: "LTAI", least: 16},
@@ -115,6 +125,7 @@ var forms = []form{
 	{prefix: "rubygems_", least: 40},
 	{prefix: "s-s4t2", least: 60},
 	{prefix: "sat.", least: 60, more: "."},
+	{prefix: "sbp_", least: 40},
 	{prefix: "sc_", fits: authress},
 	{prefix: "sgp_", least: 40},
 	{prefix: "sha256~", least: 40},
@@ -142,12 +153,15 @@ var forms = []form{
 	{prefix: "xkeysib-", least: 60},
 	{prefix: "xoxa-", least: 10},
 	{prefix: "xoxb-", least: 10},
+	{prefix: "xoxc-", least: 10},
+	{prefix: "xoxd-", least: 10, more: "%+/="},
 	{prefix: "xoxe-", least: 20},
 	{prefix: "xoxe.", least: 60, more: "."},
 	{prefix: "xoxo-", least: 10},
 	{prefix: "xoxp-", least: 10},
 	{prefix: "xoxr-", least: 10},
 	{prefix: "xoxs-", least: 10},
+	{prefix: "ya29.", least: 30, more: "."},
 }
 
 // byStart holds the forms by their first two bytes.
@@ -498,6 +512,27 @@ func mailchimp(s string, from, to int) int {
 	return end
 }
 
+// separators stand between the groups of a card's number: spaces and hyphens,
+// Unicode's too, as they are and as URLs, HTML and JSON write them.
+var separators = [...]string{
+	" ", "-", "+", "\u00a0", "\u2007", "\u2009", "\u202f", "\u2010", "\u2011", "\u2012", "\u2013", "\u2212",
+	"%20", "%C2%A0", "%c2%a0", "%E2%80%AF", "%e2%80%af", "&nbsp;", "&#160;", "u00a0", "u00A0", "u202f", "u202F", "u2011",
+}
+
+// separator returns the separator at a place, or "".
+func separator(s string, at int) string {
+	begin := at
+	for at < len(s) && s[at] == '\\' { // of JSON, and of JSON within it
+		at++
+	}
+	for _, sep := range separators {
+		if strings.HasPrefix(s[at:], sep) && (sep[0] == 'u') == (at > begin) {
+			return s[begin : at+len(sep)]
+		}
+	}
+	return ""
+}
+
 // card returns where the number of a payment card ends that begins at a word
 // of digits, or 0: in one piece, or in groups of four (or of 4, 6 and 5).
 func card(s string, from, to int) int {
@@ -511,11 +546,11 @@ func card(s string, from, to int) int {
 	n := 0
 	end := from
 	if to-from == 4 {
-		if to == len(s) || s[to] != ' ' && s[to] != '-' {
+		between := separator(s, to)
+		if between == "" {
 			return 0
 		}
-		separator := s[to]
-		for groups := 0; ; groups++ {
+		for {
 			begin := end
 			for end < len(s) && isDigit(s[end]) {
 				if n == len(digits) {
@@ -528,10 +563,11 @@ func card(s string, from, to int) int {
 			if end == begin || end-begin > 6 {
 				return 0
 			}
-			if n >= 15 || end >= len(s)-1 || s[end] != separator || !isDigit(s[end+1]) {
+			next := end + len(between)
+			if n >= 15 || next >= len(s) || s[end:next] != between || !isDigit(s[next]) {
 				break
 			}
-			end++
+			end = next
 		}
 	} else {
 		for ; end < to; end++ {
@@ -549,6 +585,24 @@ func card(s string, from, to int) int {
 		return 0
 	}
 	return end
+}
+
+// cardNumber returns the digits of a number that is one of a payment card, or "".
+// Those of 13 and of 19 digits are left to texts: too many ids are as long.
+func cardNumber(v activity.Value) string {
+	n := v.Int()
+	if v.Kind() == activity.KindFloat {
+		if f := v.Float(); f >= 1e13 && f < 1e16 && f == math.Trunc(f) {
+			n = int64(f)
+		}
+	}
+	if n < 1e13 || n >= 1e16 {
+		return ""
+	}
+	if digits := strconv.FormatInt(n, 10); issued(digits) {
+		return digits
+	}
+	return ""
 }
 
 // issued reports whether a number begins and is as long as those of the large
