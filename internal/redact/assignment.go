@@ -228,18 +228,34 @@ func valueAt(s string, at int) valueSpan {
 			return v
 		}
 	}
-	open := from
+	open := from + wrapper(s[from:])
 	for open < len(s) && s[open] == '\\' {
 		open++
 	}
 	if open < len(s) && strings.IndexByte("\"'`", s[open]) >= 0 {
-		v.quote = s[from : open+1]
+		v.quote = strings.TrimLeft(s[from:open+1], wrapping)
 		v.from = open + 1
 		v.to = v.from + closing(s[v.from:], v.quote)
 		return v
 	}
 	v.to = from + bareEnd(s[from:])
 	return v
+}
+
+// wrapping are the bytes that a wrapper is made of.
+const wrapping = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz("
+
+// wrapper returns how long the name of a type is that stands around a quoted
+// value, as in Some("…") and SecretStr('…'), up to the quote, or 0.
+func wrapper(s string) int {
+	n := 0
+	for n < len(s) && n < 32 && (isLower(s[n]) || isUpper(s[n]) || s[n] == '(' && n > 0) {
+		n++
+	}
+	if n < 2 || n == len(s) || s[n-1] != '(' || strings.IndexByte("\\\"'`", s[n]) < 0 {
+		return 0
+	}
+	return n
 }
 
 // closing returns where a quoted text ends: at its quote, with as many
@@ -336,7 +352,7 @@ func encodedValueAt(s string, at int) valueSpan {
 // withoutScheme leaves the scheme of an Authorization header where it is.
 func withoutScheme(s string, v valueSpan) valueSpan {
 	word := tokenEnd(s[:v.to], v.from, "")
-	if !isOneOf(s[v.from:word], "bearer", "basic", "token", "apikey", "digest", "negotiate", "splunk") {
+	if !isOneOf(s[v.from:word], "bearer", "basic", "token", "apikey", "digest", "negotiate", "ntlm", "splunk", "geniekey", "bot") {
 		return v
 	}
 	from := word

@@ -18,6 +18,7 @@ var DeniedByDefault = strings.Fields(`
 *application_key *client_key *write_key *deploy_key *ssh_key *admin_key *root_key *integration_key
 *authorization *auth_header *cookie *cookies *credential *credentials *jwt *bearer
 *access_id *accessid *bundle_*_com *bundle_*_org *sessid *sessionid *connection_string *connectionstring pin *_pin *otp *cvv *cvc *ssn *card_number *cardnumber *mnemonic *seed_phrase *recovery_code* *backup_code*
+*passwort* *otp_code *client_assertion *code_verifier *saml_response *samlresponse
 `)
 
 // KeptByDefault are keys that a denied word stands in, but no secret.

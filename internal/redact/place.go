@@ -67,6 +67,36 @@ func (sc *scanner) url(i int) int {
 	return end
 }
 
+// encodedURL looks at what follows "://" in URL encoding, as in a parameter that
+// holds a URL: a password before the host.
+func (sc *scanner) encodedURL(i int) int {
+	s := sc.s
+	from := i + len("%3A%2F%2F")
+	end := from // of the authority
+	colon, at := -1, -1
+	for end < len(s) && (table[s[end]]&(alnum|dash|dot) != 0 || strings.IndexByte("%~!*()", s[end]) >= 0) {
+		if s[end] != '%' || end+2 >= len(s) {
+			end++
+			continue
+		}
+		code := s[end+1 : end+3]
+		if isOneOf(code, "2F", "3F", "23", "20", "22", "27") {
+			break
+		}
+		switch {
+		case code == "40":
+			at = end
+		case colon < 0 && isOneOf(code, "3A"):
+			colon = end
+		}
+		end += 3
+	}
+	if colon < 0 || at < colon+4 {
+		return from
+	}
+	return sc.found(colon+3, at, byURL)
+}
+
 func isHook(host, path string) bool {
 	return strings.Contains(path, "/") && (strings.HasPrefix(host, "hooks.") || strings.Contains(host, ".webhook.") || strings.HasPrefix(path, "api/webhooks/"))
 }

@@ -160,6 +160,9 @@ func (sc *scanner) sign(i int) int {
 		return sc.element(i)
 	case '%':
 		if len(rest) > 2 && isHex(rest[1]) && isHex(rest[2]) {
+			if len(rest) > 9 && strings.EqualFold(rest[:9], "%3A%2F%2F") {
+				return sc.encodedURL(i)
+			}
 			if rest[1] == '3' && (rest[2]|0x20 == 'd' || rest[2]|0x20 == 'a') { // = and :
 				return sc.assignment(i, 3)
 			}
