@@ -207,7 +207,8 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	return append(b, `}}`...)
 }
 
-// AppendSpanEvents appends the events as an array of their time, name and attributes.
+// AppendSpanEvents appends the events as an array of their time, name and
+// attributes, with how many of these the sender's SDK dropped.
 func AppendSpanEvents(b []byte, events []SpanEvent) []byte {
 	b = append(b, '[')
 	for i, se := range events {
@@ -219,9 +220,19 @@ func AppendSpanEvents(b []byte, events []SpanEvent) []byte {
 		b = appendTimeField(b, "at", se.At)
 		b = append(b, `,"attributes":`...)
 		b = AppendAttrs(b, se.Attrs, nil)
-		b = append(b, '}')
+		b = append(AppendDropped(b, se.Dropped), '}')
 	}
 	return append(b, ']')
+}
+
+// AppendDropped appends how many attributes the sender's SDK dropped, as a further
+// member of an object, when there are any.
+func AppendDropped(b []byte, n uint32) []byte {
+	if n == 0 {
+		return b
+	}
+	b = append(b, `,"dropped_attributes":`...)
+	return strconv.AppendUint(b, uint64(n), 10)
 }
 
 // fieldName returns the name that the API gives to the field of an attribute.

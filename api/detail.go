@@ -68,21 +68,15 @@ func appendSpan(b []byte, act *activity.Activity) []byte {
 	b = append(b, `{"kind":"`...)
 	b = append(b, act.Kind.String()...)
 	b = append(b, `","scope":`...)
-	if act.Scope == nil {
-		b = append(b, "null"...)
-	} else {
-		b = append(b, `{"name":`...)
-		b = activity.AppendString(b, act.Scope.Name)
-		b = append(b, `,"version":`...)
-		b = activity.AppendString(b, act.Scope.Version)
-		b = append(b, '}')
+	b = appendScope(b, act.Scope)
+	var resource activity.Resource
+	if act.Resource != nil {
+		resource = *act.Resource
 	}
 	b = append(b, `,"resource":`...)
-	var resource []activity.Attr
-	if act.Resource != nil {
-		resource = act.Resource.Attrs
-	}
-	b = activity.AppendAttrs(b, resource, nil)
+	b = activity.AppendAttrs(b, resource.Attrs, nil)
+	b = append(b, `,"resource_schema_url":`...)
+	b = activity.AppendString(b, resource.SchemaURL)
 	b = append(b, `,"status":"`...)
 	b = append(b, act.Status.String()...)
 	b = append(b, '"')
@@ -92,7 +86,55 @@ func appendSpan(b []byte, act *activity.Activity) []byte {
 	}
 	b = append(b, `,"trace_state":`...)
 	b = activity.AppendString(b, act.TraceState)
+	b = append(b, `,"flags":`...)
+	b = strconv.AppendUint(b, uint64(act.Flags), 10)
 	b = append(b, `,"events":`...)
 	b = activity.AppendSpanEvents(b, act.SpanEvents)
-	return append(b, '}')
+	b = append(b, `,"links":[`...)
+	for i := range act.Links {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendLink(b, &act.Links[i])
+	}
+	b = append(b, `],"dropped":{`...)
+	for i, n := range [...]struct {
+		name  string
+		count uint32
+	}{{"attributes", act.Dropped[0]}, {"events", act.Dropped[1]}, {"links", act.Dropped[2]}, {"resource", resource.Dropped}} {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = activity.AppendString(b, n.name)
+		b = append(b, ':')
+		b = strconv.AppendUint(b, uint64(n.count), 10)
+	}
+	return append(b, `}}`...)
+}
+
+func appendScope(b []byte, scope *activity.Scope) []byte {
+	if scope == nil {
+		return append(b, "null"...)
+	}
+	b = append(b, `{"name":`...)
+	b = activity.AppendString(b, scope.Name)
+	b = append(b, `,"version":`...)
+	b = activity.AppendString(b, scope.Version)
+	b = append(b, `,"schema_url":`...)
+	b = activity.AppendString(b, scope.SchemaURL)
+	b = append(b, `,"attributes":`...)
+	b = activity.AppendAttrs(b, scope.Attrs, nil)
+	return append(activity.AppendDropped(b, scope.Dropped), '}')
+}
+
+func appendLink(b []byte, l *activity.Link) []byte {
+	b = append(b, `{"activity_id":"`...)
+	b = l.ID.Append(b)
+	b = append(b, `","trace_state":`...)
+	b = activity.AppendString(b, l.TraceState)
+	b = append(b, `,"flags":`...)
+	b = strconv.AppendUint(b, uint64(l.Flags), 10)
+	b = append(b, `,"attributes":`...)
+	b = activity.AppendAttrs(b, l.Attrs, nil)
+	return append(activity.AppendDropped(b, l.Dropped), '}')
 }
