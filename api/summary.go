@@ -42,7 +42,8 @@ type (
 		FailuresCounted int             `json:"failures_counted"`
 		FailureGroups   int             `json:"failure_groups"` // of which Failures has the first
 		Failures        []failureAnswer `json:"failures"`
-		// LostTotal is counted over the maxLimit lost ones that were planned last.
+		// LostTotal is counted over the activity.ExactTotal lost ones that were
+		// planned last.
 		LostTotal int              `json:"lost_total"`
 		Lost      []lostAnswer     `json:"lost"`
 		Decisions []decisionAnswer `json:"decisions"`
@@ -161,13 +162,24 @@ func (a *API) summarize(ctx context.Context, f *activity.Filter) (*summaryAnswer
 	s.Failures = failuresOf(failures.Activities)
 	s.FailureGroups = len(s.Failures)
 	s.Failures = s.Failures[:min(len(s.Failures), summaryFailures)]
-	lost, err := list(activity.NewestPlanned, maxLimit, func(q *activity.Query) bool {
-		return only(&q.States, activity.Lost)
-	})
-	if err != nil {
-		return nil, err
+	s.Lost = make([]lostAnswer, 0)
+	// What began long ago may have been lost just now.
+	var cursor *activity.Cursor
+	for looked := 0; looked < activity.ExactTotal; {
+		lost, err := list(activity.NewestPlanned, maxLimit, func(q *activity.Query) bool {
+			q.Cursor = cursor
+			return only(&q.States, activity.Lost)
+		})
+		if err != nil {
+			return nil, err
+		}
+		s.Lost = appendLost(s.Lost, lost.Activities, max(f.Since, s.Since))
+		looked += len(lost.Activities)
+		if cursor = lost.Next; cursor == nil {
+			break
+		}
 	}
-	s.Lost = lostOf(lost.Activities, max(f.Since, s.Since))
+	slices.SortStableFunc(s.Lost, func(a, b lostAnswer) int { return cmp.Compare(b.LostAt, a.LostAt) })
 	s.LostTotal = len(s.Lost)
 	s.Lost = s.Lost[:min(len(s.Lost), summaryLost)]
 	decisions, err := list(activity.LatestEnded, summaryDecisions, func(q *activity.Query) bool {
@@ -254,16 +266,13 @@ func failuresOf(list []*activity.Activity) []failureAnswer {
 	return groups
 }
 
-// lostOf returns the activities that were called lost since a time, the latest
-// first.
-func lostOf(list []*activity.Activity, since activity.Time) []lostAnswer {
-	all := make([]lostAnswer, 0)
+// appendLost appends the activities that were called lost since a time.
+func appendLost(all []lostAnswer, list []*activity.Activity, since activity.Time) []lostAnswer {
 	for _, act := range list {
 		if act.LostAt >= since {
 			all = append(all, lostAnswer{act.ID.String(), act.Name, orNull(cmp.Or(act.Current, act.Planned)), act.LastSeenAt, act.LostAt})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b lostAnswer) int { return cmp.Compare(b.LostAt, a.LostAt) })
 	return all
 }
 

@@ -212,6 +212,23 @@ func TestSummarySaysWhatItCounts(t *testing.T) {
 	}
 }
 
+// What began before a thousand others and was lost just now is among the lost.
+func TestSummaryTellsOfOldLosses(t *testing.T) {
+	const n = maxLimit + 2
+	w := newWorld(t, nil)
+	flood(w.Index, 0, n)
+	for i := range n {
+		when := at(-time.Hour) // long ago but for the first one
+		if i == 0 {
+			when = at(time.Second)
+		}
+		w.Apply([]activity.Event{event(i, 2, activity.EventLost, when)})
+	}
+	if _, _, body := w.get(t, "/activity/summary"); !strings.Contains(body, "lost: work 0") {
+		t.Errorf("the one that began first is not there: %s", body)
+	}
+}
+
 // Of what it has no room for the summary says how much it is, and what is lost
 // it names.
 func TestSummaryTellsOfAllFailuresAndLosses(t *testing.T) {
