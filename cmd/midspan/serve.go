@@ -258,9 +258,6 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 	if err != nil {
 		return err
 	}
-	if f.printConfig {
-		return s.write(stdout)
-	}
 	limits := make(map[string]int64, len(f.limits))
 	for name, n := range f.limits {
 		limits[name] = *n
@@ -270,22 +267,20 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 		times[name] = *d
 	}
 	version, _ := buildVersion()
-	b, err := bridge.New(ctx, bridge.Config{
+	cfg := bridge.Config{
 		Listen: f.listen, OTLPGRPC: f.otlpGRPC, OTLPHTTP: f.otlpHTTP,
 		Keys: keys, Insecure: f.insecure, AllowHosts: f.allowHosts, JaegerURL: f.jaegerURL, Version: version,
 		Storage: f.storage(), Forward: to, Redact: secrets, TLS: f.tls, OTLPTLS: f.toTLS, Limits: limits, Times: times, SelfEndpoint: f.selfOTLP, Logger: logger,
-	})
-	if exposed, ok := errors.AsType[*bridge.ExposedError](err); ok {
-		return usagef("%w: give --token-file, take 127.0.0.1, or let everyone read and send by --insecure", exposed)
 	}
-	if _, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Errorf("%w: choose another address by --listen, --otlp-grpc or --otlp-http, or port 0 for any free one", err)
+	if f.printConfig {
+		if err := bridge.Check(cfg); err != nil {
+			return refused(err)
+		}
+		return s.write(stdout)
 	}
-	if failed, ok := errors.AsType[*bridge.StorageError](err); ok {
-		return failed
-	}
+	b, err := bridge.New(ctx, cfg)
 	if err != nil {
-		return &usageError{err}
+		return refused(err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -295,6 +290,20 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 		cancel()
 	}
 	return errors.Join(unsaid, b.Run(ctx))
+}
+
+// refused says what to do about an error for which a bridge does not begin.
+func refused(err error) error {
+	if exposed, ok := errors.AsType[*bridge.ExposedError](err); ok {
+		return usagef("%w: give --token-file, take 127.0.0.1, or let everyone read and send by --insecure", exposed)
+	}
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("%w: choose another address by --listen, --otlp-grpc or --otlp-http, or port 0 for any free one", err)
+	}
+	if failed, ok := errors.AsType[*bridge.StorageError](err); ok {
+		return failed
+	}
+	return &usageError{err}
 }
 
 // scheme returns that of the URLs of what speaks TLS, or does not.

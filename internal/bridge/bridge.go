@@ -100,24 +100,53 @@ type Bridge struct {
 	listeners [3]net.Listener // API, gRPC, HTTP
 }
 
+// Check says what is wrong with a configuration, as far as that can be told
+// without opening its addresses and its folder.
+func Check(cfg Config) error {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if _, err := cfg.check(); err != nil {
+		return err
+	}
+	if _, err := cfg.bounds(); err != nil {
+		return err
+	}
+	for _, files := range []receiver.TLSFiles{cfg.TLS, cfg.OTLPTLS} {
+		if files == (receiver.TLSFiles{}) {
+			continue
+		}
+		if _, err := files.Config(cfg.Logger); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check returns what takes the secrets out, which is nil without.
+func (c *Config) check() (*redact.Redactor, error) {
+	if !c.Insecure && c.Keys == nil {
+		for _, address := range []string{c.Listen, c.OTLPGRPC, c.OTLPHTTP} {
+			if host, _, err := net.SplitHostPort(address); err == nil && !api.Loopback(host) {
+				return nil, &ExposedError{address}
+			}
+		}
+	}
+	if c.Redact == nil {
+		return nil, nil
+	}
+	return redact.New(*c.Redact)
+}
+
 // New opens the bridge's addresses. The error says what is wrong; nothing is
 // open then.
 func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if !cfg.Insecure && cfg.Keys == nil {
-		for _, address := range []string{cfg.Listen, cfg.OTLPGRPC, cfg.OTLPHTTP} {
-			if host, _, err := net.SplitHostPort(address); err == nil && !api.Loopback(host) {
-				return nil, &ExposedError{address}
-			}
-		}
-	}
-	var clean *redact.Redactor
-	if cfg.Redact != nil {
-		if clean, err = redact.New(*cfg.Redact); err != nil {
-			return nil, err
-		}
+	clean, err := cfg.check()
+	if err != nil {
+		return nil, err
 	}
 	at, err := cfg.bounds()
 	if err != nil {
