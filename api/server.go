@@ -8,6 +8,12 @@ import (
 	"time"
 )
 
+// Defaults of a server's times.
+const (
+	DefaultHeader = 10 * time.Second // for the head of a request
+	DefaultIdle   = 2 * time.Minute  // for a connection without a request
+)
+
 // NewServer returns a server for an API with the limits that it counts on.
 // There is no WriteTimeout, which would end streams and long exports: the API
 // sets a deadline for each answer, and streams one for each write. The
@@ -19,8 +25,8 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 	return &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		ReadHeaderTimeout: DefaultHeader,
+		IdleTimeout:       DefaultIdle,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}

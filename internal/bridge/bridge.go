@@ -96,7 +96,8 @@ type Bridge struct {
 	leases    *liveness.Leases
 	receiver  *receiver.Receiver
 	api       *api.API
-	tls       *tls.Config     // of the API; nil for plain text
+	tls       *tls.Config // of the API; nil for plain text
+	bounds    *bounded
 	listeners [3]net.Listener // API, gRPC, HTTP
 }
 
@@ -152,7 +153,7 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bridge{cfg: cfg, leases: liveness.New(liveness.Config{Logger: cfg.Logger, MaxLeases: at.leases.MaxLeases})}
+	b := &Bridge{cfg: cfg, bounds: at, leases: liveness.New(liveness.Config{Logger: cfg.Logger, MaxLeases: at.leases.MaxLeases})}
 	if b.self, err = newSelf(cfg.SelfEndpoint, cfg.Version, cfg.Logger); err != nil {
 		return nil, fmt.Errorf("own traces: %w", err)
 	}
@@ -287,6 +288,7 @@ func (b *Bridge) HTTPAddr() net.Addr { return b.listeners[2].Addr() }
 func (b *Bridge) Run(ctx context.Context) error {
 	reads := api.NewServer(b.api, b.cfg.Logger)
 	reads.Handler, reads.TLSConfig = b.self.query(reads.Handler), b.tls
+	reads.ReadHeaderTimeout, reads.IdleTimeout = b.bounds.apiHeader, b.bounds.apiIdle
 	takes, calls := b.receiver.HTTPServer(), b.receiver.GRPCServer()
 
 	ctx, cancel := context.WithCancel(ctx)

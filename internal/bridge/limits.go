@@ -27,44 +27,51 @@ type Limit struct {
 	hits        func(*counted) int64 // nil where gRPC and HTTP do not tell
 }
 
-// Time is how long something of a connection of a sender may take, which an
-// operator may set.
+// Time is how long something of a connection may take, which an operator may set.
 type Time struct {
 	Name                 string // of the flag
 	Default, Least, Most time.Duration
 	Help                 string
-	at                   func(*receiver.Connections) *time.Duration
+	at                   func(*bounded) *time.Duration
 }
 
 // Times are all times of connections.
 var Times = []Time{
 	{
 		"otlp-header-timeout", receiver.DefaultHeader, 100 * time.Millisecond, time.Hour, "how long the head of an OTLP request by HTTP and the handshake of gRPC may take",
-		func(c *receiver.Connections) *time.Duration { return &c.Header },
+		func(b *bounded) *time.Duration { return &b.receiver.Connections.Header },
 	},
 	{
 		"otlp-request-timeout", receiver.DefaultRequest, 100 * time.Millisecond, 24 * time.Hour, "how long an OTLP request may take to come",
-		func(c *receiver.Connections) *time.Duration { return &c.Request },
+		func(b *bounded) *time.Duration { return &b.receiver.Connections.Request },
 	},
 	{
 		"otlp-idle-timeout", receiver.DefaultIdle, time.Second, 24 * time.Hour, "close a connection of OTLP by HTTP that has no request for so long",
-		func(c *receiver.Connections) *time.Duration { return &c.Idle },
+		func(b *bounded) *time.Duration { return &b.receiver.Connections.Idle },
 	},
 	{
 		"otlp-grpc-ping", receiver.DefaultPing, time.Second, 24 * time.Hour, "ask on a gRPC connection that is silent for so long whether the sender is there",
-		func(c *receiver.Connections) *time.Duration { return &c.Ping },
+		func(b *bounded) *time.Duration { return &b.receiver.Connections.Ping },
 	},
 	{
 		"otlp-grpc-ping-timeout", receiver.DefaultPingTimeout, 100 * time.Millisecond, time.Hour, "close a gRPC connection whose sender does not answer that for so long",
-		func(c *receiver.Connections) *time.Duration { return &c.PingTimeout },
+		func(b *bounded) *time.Duration { return &b.receiver.Connections.PingTimeout },
 	},
 	{
 		"otlp-grpc-min-ping", receiver.DefaultMinPing, time.Millisecond, 24 * time.Hour, "close a gRPC connection whose sender asks more often than this whether the bridge is there",
-		func(c *receiver.Connections) *time.Duration { return &c.MinPing },
+		func(b *bounded) *time.Duration { return &b.receiver.Connections.MinPing },
 	},
 	{
 		"otlp-grpc-max-age", 0, 0, 30 * 24 * time.Hour, "close a gRPC connection so old when its requests are answered, so that senders spread anew; 0 keeps it",
-		func(c *receiver.Connections) *time.Duration { return &c.MaxAge },
+		func(b *bounded) *time.Duration { return &b.receiver.Connections.MaxAge },
+	},
+	{
+		"api-header-timeout", api.DefaultHeader, 100 * time.Millisecond, time.Hour, "how long the head of a request of the API may take",
+		func(b *bounded) *time.Duration { return &b.apiHeader },
+	},
+	{
+		"api-idle-timeout", api.DefaultIdle, time.Second, 24 * time.Hour, "close a connection of the API that has no request for so long",
+		func(b *bounded) *time.Duration { return &b.apiIdle },
 	},
 }
 
@@ -76,6 +83,8 @@ type bounded struct {
 	leases   liveness.Config
 	memory   memory.Config
 	sqlite   sqlite.Config
+	// How long the API's connections are held.
+	apiHeader, apiIdle time.Duration
 }
 
 // counted is where hits are read from.
@@ -177,7 +186,7 @@ var Limits = []Limit{
 
 // bounds returns the configurations with the limits set in them.
 func (c *Config) bounds() (*bounded, error) {
-	b := &bounded{receiver: c.Receiver}
+	b := &bounded{receiver: c.Receiver, apiHeader: api.DefaultHeader, apiIdle: api.DefaultIdle}
 	for _, l := range Limits {
 		n, set := c.Limits[l.Name]
 		if !set {
@@ -196,7 +205,7 @@ func (c *Config) bounds() (*bounded, error) {
 		if d < t.Least || d > t.Most {
 			return nil, fmt.Errorf("%s is %v: give %v to %v", t.Name, d, t.Least, t.Most)
 		}
-		*t.at(&b.receiver.Connections) = d
+		*t.at(b) = d
 	}
 	return b, nil
 }

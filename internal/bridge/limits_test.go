@@ -267,10 +267,21 @@ func TestConnections(t *testing.T) {
 	if b.receiver.Connections != want || b.receiver.MaxHeaderBytes != 2048 || b.receiver.MaxStreams != 3 {
 		t.Errorf("%+v", b.receiver)
 	}
+	if b.apiHeader != 8e9 || b.apiIdle != 9e9 {
+		t.Errorf("the API's are %v and %v", b.apiHeader, b.apiIdle)
+	}
 	// The head of a request, and one that does not come, end with the connection.
-	s := serve(t, Config{Times: map[string]time.Duration{"otlp-header-timeout": 100 * time.Millisecond, "otlp-request-timeout": 200 * time.Millisecond}})
-	for _, sent := range []string{"POST", "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"} {
-		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.HTTPAddr().String())
+	s := serve(t, Config{Times: map[string]time.Duration{
+		"otlp-header-timeout": 100 * time.Millisecond, "otlp-request-timeout": 200 * time.Millisecond,
+		"api-header-timeout": 100 * time.Millisecond, "api-idle-timeout": time.Second,
+	}})
+	for sent, to := range map[string]net.Addr{
+		"POST": s.HTTPAddr(),
+		"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{": s.HTTPAddr(),
+		"GET": s.Addr(),
+		"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n": s.Addr(),
+	} {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", to.String())
 		if err != nil {
 			t.Fatal(err)
 		}
