@@ -85,12 +85,14 @@ func (t *tlsFiles) config() *tls.Config {
 }
 
 func (t *tlsFiles) read() (content [3][]byte, err error) {
-	for i, name := range []string{t.files.Cert, t.files.Key, t.files.ClientCA} {
-		if name == "" {
+	for i, file := range [3]struct{ what, name string }{
+		{"certificate", t.files.Cert}, {"key", t.files.Key}, {"client CA", t.files.ClientCA},
+	} {
+		if file.name == "" {
 			continue
 		}
-		if content[i], err = os.ReadFile(name); err != nil {
-			return content, err
+		if content[i], err = os.ReadFile(file.name); err != nil {
+			return content, fmt.Errorf("TLS %s: %w", file.what, err)
 		}
 	}
 	return content, nil

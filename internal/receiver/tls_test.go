@@ -222,7 +222,7 @@ func TestTLSFiles(t *testing.T) {
 		says  string
 	}{
 		{"no key", TLSFiles{Cert: name("cert")}, "needs both"},
-		{"not there", TLSFiles{Cert: name("nowhere"), Key: name("key")}, "nowhere"},
+		{"not there", TLSFiles{Cert: name("nowhere"), Key: name("key")}, "TLS certificate: open "},
 		{"another's key", TLSFiles{Cert: name("cert"), Key: name("other")}, "other"},
 		{"no authority", TLSFiles{Cert: name("cert"), Key: name("key"), ClientCA: name("empty")}, "empty holds no certificate"},
 	} {

@@ -32,6 +32,16 @@ func makeFolder(folder string) error {
 	return syncFolder(filepath.Dir(folder))
 }
 
+// makeFile makes a file that is not there. What spans tell is nobody else's to
+// read: SQLite would make it for all, and gives those beside it the same mode.
+func makeFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 func syncFolder(folder string) error {
 	d, err := os.Open(folder)
 	if err != nil {

@@ -101,6 +101,29 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// Nobody else reads what is in the folder.
+func TestFileModes(t *testing.T) {
+	folder := t.TempDir()
+	l := open(t, Config{Folder: folder})
+	defer l.Close()
+	if err := l.Append(t.Context(), eventlogtest.Events("a", 0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(folder)
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		info, err := file.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s is %v", file.Name(), info.Mode())
+		}
+	}
+}
+
 func TestOpenLocks(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "made", "on the way?#%")
 	l := open(t, Config{Folder: folder})

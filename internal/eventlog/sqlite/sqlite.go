@@ -171,6 +171,9 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 			err = errors.Join(err, l.release())
 		}
 	}()
+	if err := makeFile(l.path); err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
 	if l.writes, err = l.openPool(1); err != nil {
 		return nil, err
 	}
