@@ -270,11 +270,14 @@ func (s *liveSpan) AddLink(link trace.Link) {
 }
 
 // End implements trace.Span. A panic that it is deferred from is recorded as the
-// SDK would, whose own End is not what was deferred.
+// SDK would, whose own End is not what was deferred: once the span has ended, it
+// passes untouched.
 func (s *liveSpan) End(opts ...trace.SpanEndOption) {
-	if p := recover(); p != nil {
-		defer panic(p)
-		s.panicked(p, opts)
+	if s.IsRecording() {
+		if p := recover(); p != nil {
+			defer panic(p)
+			s.panicked(p, opts)
+		}
 	}
 	s.ReadWriteSpan.End(opts...)
 	if s.sole {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	rtrace "runtime/trace"
 	"strings"
 	"sync"
@@ -705,4 +706,39 @@ func testAddEventConcurrentSafe(t *testing.T, m mode) {
 func TestLeakWithObservability(t *testing.T) {
 	t.Setenv("OTEL_GO_X_OBSERVABILITY", "true")
 	inModes(t, testLeak)
+}
+
+// A panic that passes a span which has ended is left alone, as by the SDK: the
+// program's crash says nothing of a recovery.
+func TestPanicPastAnEndedSpan(t *testing.T) { inModes(t, testPanicPastAnEndedSpan) }
+
+func testPanicPastAnEndedSpan(t *testing.T, m mode) {
+	w := newWorld(t, m, processor.Config{})
+	for _, tt := range []struct {
+		ended  bool
+		panics int
+		events int
+	}{{false, 2, 1}, {true, 1, 0}} {
+		_, s := w.tracer().Start(t.Context(), "x")
+		var stack string
+		func() {
+			defer func() {
+				stack = string(debug.Stack())
+				if p := recover(); p != "boom" {
+					t.Errorf("recovered %v", p)
+				}
+			}()
+			defer s.End()
+			if tt.ended {
+				s.End()
+			}
+			panic("boom")
+		}()
+		if got := strings.Count(stack, "\npanic("); got != tt.panics {
+			t.Errorf("ended %v: %d panics, want %d:\n%s", tt.ended, got, tt.panics, stack)
+		}
+		if a := w.get(s); len(a.SpanEvents) != tt.events || a.State != activity.Completed {
+			t.Errorf("ended %v: %v with span events %v", tt.ended, a.State, a.SpanEvents)
+		}
+	}
 }
