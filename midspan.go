@@ -272,7 +272,7 @@ func (m *Midspan) Shutdown(ctx context.Context) error {
 		m.mu.Unlock()
 		errs := []error{m.stopServing(ctx)}
 		if m.sdk == nil {
-			for _, sp := range m.cfg.SpanProcessors {
+			for _, sp := range slices.Concat(m.cfg.SpanProcessors, m.cfg.Processor.Next) {
 				errs = append(errs, sp.Shutdown(ctx))
 			}
 			if m.cfg.Exporter != nil {

@@ -33,6 +33,7 @@ import (
 	"github.com/midspan/midspan"
 	"github.com/midspan/midspan/activity"
 	"github.com/midspan/midspan/api"
+	"github.com/midspan/midspan/processor"
 	"github.com/midspan/midspan/tracing"
 )
 
@@ -345,7 +346,11 @@ func TestSDKDisabled(t *testing.T) {
 			t.Setenv("OTEL_SDK_DISABLED", tt.value)
 			exporter := tracetest.NewInMemoryExporter()
 			var log bytes.Buffer
-			ctx, m := start(t, midspan.Config{Exporter: exporter, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			beside, next := &shutdowns{}, &shutdowns{}
+			ctx, m := start(t, midspan.Config{
+				Exporter: exporter, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+				SpanProcessors: []sdktrace.SpanProcessor{beside}, Processor: processor.Config{Next: []sdktrace.SpanProcessor{next}},
+			})
 			ignored := tracing.Ignored()
 			remote := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled, Remote: true})
 			ctx, a := tracing.Start(trace.ContextWithRemoteSpanContext(ctx, remote), activity.WorkItem, "x", "")
@@ -382,9 +387,23 @@ func TestSDKDisabled(t *testing.T) {
 			if n := tracing.Ignored() - ignored; n != 0 {
 				t.Errorf("%d calls were taken for mistakes", n)
 			}
+			if err := m.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if beside.n != 1 || next.n != 1 {
+				t.Errorf("the SpanProcessors were shut down %d times, those of Next %d times", beside.n, next.n)
+			}
 		})
 	}
 }
+
+// shutdowns is a SpanProcessor that counts them.
+type shutdowns struct{ n int }
+
+func (*shutdowns) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+func (*shutdowns) OnEnd(sdktrace.ReadOnlySpan)                     {}
+func (*shutdowns) ForceFlush(context.Context) error                { return nil }
+func (s *shutdowns) Shutdown(context.Context) error                { s.n++; return nil }
 
 func TestListenAndServeUntilShutdown(t *testing.T) {
 	_, m := start(t, midspan.Config{Listen: "127.0.0.1:0", Tokens: []api.Token{"0123456789abcdef"}, NoDashboard: true})
