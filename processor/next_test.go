@@ -189,3 +189,53 @@ func TestRegisteredLater(t *testing.T) {
 		}
 	}
 }
+
+// A live provider whose Processor is not the one that the SDK knows is heard by
+// its own.
+func TestTwoProcessors(t *testing.T) {
+	first, second := newWorld(t, registered, processor.Config{}), newWorld(t, sole, processor.Config{})
+	live := processor.Live(first.sdk, second.p)
+	for range 2 { // the tracer keeps its source
+		_, s := live.Tracer("test").Start(t.Context(), "x", trace.WithAttributes(attribute.String("a", "1")))
+		s.End()
+		for _, w := range []*world{first, second} {
+			if a := w.get(s); w.kinds(s) != "started completed" || a.Attr("a").Str() != "1" || a.Scope.Name != "test" {
+				t.Errorf("%s: %s", w.kinds(s), a.AppendJSON(nil))
+			}
+		}
+	}
+}
+
+// auditor starts a span of the SDK's own in each start of another.
+type auditor struct {
+	after
+	tracer trace.Tracer
+}
+
+func (a *auditor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
+	if s.Name() != "audit" {
+		_, span := a.tracer.Start(ctx, "audit", trace.WithAttributes(attribute.String("of", "audit")))
+		span.End()
+	}
+}
+
+// What a SpanProcessor starts while a span starts is not taken for that span.
+func TestSpanInAStart(t *testing.T) { inModes(t, testSpanInAStart) }
+
+func testSpanInAStart(t *testing.T, m mode) {
+	other := &auditor{}
+	w := newWorld(t, m, processor.Config{})
+	w.sdk.RegisterSpanProcessor(other) // after ours
+	other.tracer = w.sdk.Tracer("audit")
+	_, s := w.tracer().Start(t.Context(), "x", trace.WithAttributes(attribute.String("of", "x")))
+	if a := w.get(s); a.Name != "x" || a.Attr("of").Str() != "x" || a.Scope.Name != "test" {
+		t.Errorf("%s, scope %q", a.AppendJSON(nil), a.Scope.Name)
+	}
+	s.End()
+	w.p.Flush()
+	for _, e := range w.events {
+		if e.First && e.ID != idOf(s) && (e.Name != "audit" || e.Attrs[0].Value.Str() != "audit" || e.Scope.Name != "audit") {
+			t.Errorf("the SpanProcessor's span begins as %q of scope %q with %v", e.Name, e.Scope.Name, e.Attrs)
+		}
+	}
+}

@@ -51,8 +51,10 @@ type Config struct {
 	// Next take the spans that have ended, once the index has: the SDK's batch
 	// processor with an exporter, as a rule. Their OnEnd is called by whoever
 	// folds, not by the span's goroutine, for every span that started since the
-	// Processor did, sampled or not; it must not block, nor use the Processor or
-	// the index. OnStart is not called. ForceFlush and Shutdown reach them.
+	// Processor did, sampled or not. It must not block, nor use the Processor, the
+	// index or spans of the live provider: it would wait for itself. What does is
+	// put behind a batch processor. OnStart is not called. ForceFlush and Shutdown
+	// reach them.
 	Next []sdktrace.SpanProcessor
 }
 
@@ -234,7 +236,11 @@ func (p *Processor) rest() bool {
 // OnStart implements sdktrace.SpanProcessor.
 func (p *Processor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
 	c, live := startOf(ctx)
-	if live {
+	if live && (c.told || c.tracer.provider.p != p) {
+		// Another SpanProcessor started a span of its own in that start, or the live
+		// provider is another Processor's.
+		c = nil
+	} else if live {
 		c.told = true
 	}
 	p.started(ctx, c, s)

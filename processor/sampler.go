@@ -24,7 +24,8 @@ func (s recordAll) ShouldSample(p sdktrace.SamplingParameters) sdktrace.Sampling
 			Tracestate: trace.SpanContextFromContext(p.ParentContext).TraceState(),
 		}
 	}
-	if c, ok := startOf(p.ParentContext); ok && len(result.Attributes) == 0 {
+	// Once: a SpanProcessor may start spans of its own in that start.
+	if c, ok := startOf(p.ParentContext); ok && !c.captured && len(result.Attributes) == 0 {
 		c.attrs, c.kind, c.linked, c.captured = p.Attributes, kindOf(p.Kind), len(p.Links) > 0, true
 	}
 	return result
