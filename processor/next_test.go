@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -237,5 +238,40 @@ func testSpanInAStart(t *testing.T, m mode) {
 		if e.First && e.ID != idOf(s) && (e.Name != "audit" || e.Attrs[0].Value.Str() != "audit" || e.Scope.Name != "audit") {
 			t.Errorf("the SpanProcessor's span begins as %q of scope %q with %v", e.Name, e.Scope.Name, e.Attrs)
 		}
+	}
+}
+
+// Next is told of each end once and in order, whoever folds, by the time of a
+// flush.
+func TestNextConcurrentSafe(t *testing.T) { inModes(t, testNextConcurrentSafe) }
+
+func testNextConcurrentSafe(t *testing.T, m mode) {
+	const goroutines, each = 8, 200
+	next := &after{}
+	w := newWorld(t, m, processor.Config{Capacity: 16, Next: []sdktrace.SpanProcessor{next}})
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			for n := range each {
+				_, s := w.tracer().Start(context.Background(), fmt.Sprintf("%d %03d", g, n))
+				s.End()
+				if n%50 == 0 {
+					w.p.Flush()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	w.p.Flush()
+	last := map[string]string{}
+	for _, name := range next.told {
+		g, _, _ := strings.Cut(name, " ")
+		if name <= last[g] {
+			t.Fatalf("told of %q after %q", name, last[g])
+		}
+		last[g] = name
+	}
+	if n := len(next.told); n != goroutines*each {
+		t.Errorf("told of %d spans, want %d", n, goroutines*each)
 	}
 }
