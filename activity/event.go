@@ -79,7 +79,7 @@ func (k Kind) Ends() bool { return k.State().Ended() }
 type Event struct {
 	Seq        uint64 // place in the log, from 1; 0 before it is appended
 	ReceivedAt Time   // by the clock of whoever holds the log
-	At         Time   // by the sender's clock
+	At         Time   // by the sender's clock, shifted by what the resource tells
 	ID         ID
 	// Rev numbers the events of one activity from 1, as the sender does.
 	// 0 means that the source has no numbers.
@@ -240,12 +240,25 @@ type SpanEvent struct {
 }
 
 // Same reports whether two events of one activity are the same one seen twice:
-// by their number, or where they have none by all that they say.
+// by their number, or where they have none by all that they say. Their times may
+// have been shifted differently.
 func (e *Event) Same(f *Event) bool {
 	if e.Rev != 0 || f.Rev != 0 {
 		return e.Rev == f.Rev
 	}
-	return e.At == f.At && e.Kind == f.Kind && e.equal(&f.Changes)
+	if e.Kind != f.Kind {
+		return false
+	}
+	if e.Resource != f.Resource && e.Resource != nil && f.Resource != nil {
+		if by := e.Resource.Shift().By - f.Resource.Shift().By; by != 0 {
+			moved := *f
+			if !moved.Shift(by) {
+				return false
+			}
+			f = &moved
+		}
+	}
+	return e.At == f.At && e.equal(&f.Changes)
 }
 
 func (c *Changes) equal(d *Changes) bool {

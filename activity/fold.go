@@ -14,12 +14,12 @@ import (
 // beyond is counted in Dropped.
 const MaxAttributes = 1024
 
-// Fold returns the activity that the events make. It sorts events into
-// [Canonical] order and applies them; the order and the repetition in which
-// they arrived do not matter. All events must be of one activity.
+// Fold returns the activity that the events make. It aligns their times ([Align]),
+// sorts them into [Canonical] order and applies them; the order and the repetition in
+// which they arrived do not matter. All events must be of one activity.
 func Fold(events []Event) Activity {
 	var a Activity
-	for _, e := range Canonical(events) {
+	for _, e := range Canonical(Align(events)) {
 		a.Apply(&e)
 	}
 	return a
@@ -205,6 +205,10 @@ func (h *Head) move(e *Event, startedAt Time) bool {
 		// An end is all that was seen of it: a span without its start.
 		if h.StartedAt == 0 && !h.WasPlanned {
 			h.StartedAt, h.endOnly = begun, e.StartTime == 0
+		}
+		// A clock that was set: only the span's own times are of one.
+		if h.StartedAt != begun && e.EndTime != 0 && e.StartTime != 0 && !h.WasPlanned && e.Resource.Shift().Set {
+			h.StartedAt = e.StartTime
 		}
 	}
 	if h.endOnly && e.StartTime != 0 && !h.WasPlanned {

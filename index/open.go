@@ -52,7 +52,7 @@ func (x *Index) discard(o *openActivity) {
 // fold numbers the event from *seq and folds it in. It returns false, and
 // changes nothing, when the event was there before.
 func (o *openActivity) fold(e *activity.Event, seq *uint64) bool {
-	if !o.late(e) {
+	if !o.late(e) && !o.shifted(e) {
 		*seq++
 		e.Seq = *seq
 		o.append(e)
@@ -62,18 +62,26 @@ func (o *openActivity) fold(e *activity.Event, seq *uint64) bool {
 	if e.Rev != 0 && e.Rev <= o.merged.rev {
 		return false
 	}
-	events := o.decode()
-	told := o.told(e)
+	all := activity.Align(append(o.decode(), *e))
+	events, last := all[:len(all)-1], &all[len(all)-1]
+	told := o.told(last)
 	if seen(events, &told) {
 		return false
 	}
-	if mergedBefore(events, e) {
+	if mergedBefore(events, last) {
 		return false
 	}
 	*seq++
-	e.Seq = *seq
-	o.rebuild(activity.Canonical(append(events, *e)), e.Seq)
+	e.Seq, last.Seq = *seq, *seq
+	o.rebuild(activity.Canonical(all), e.Seq)
 	return true
+}
+
+// shifted reports whether the event's times were shifted otherwise than those of the
+// one before.
+func (o *openActivity) shifted(e *activity.Event) bool {
+	r := o.head.Resource
+	return e.Resource != r && e.Resource != nil && r != nil && e.Resource.Shift() != r.Shift()
 }
 
 // late reports whether the event may belong before one that is there.

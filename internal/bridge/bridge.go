@@ -174,7 +174,7 @@ func New(ctx context.Context, cfg Config) (_ *Bridge, err error) {
 			err = errors.Join(err, b.store.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	b.store.self = b.self
+	b.store.self, b.store.leases = b.self, b.leases
 	b.restoreLeases()
 	takes := at.receiver
 	takes.Sink, takes.Leases, takes.Logger = b.store, b.leases, cfg.Logger
@@ -308,7 +308,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 			}
 		})
 	}
-	running.Go(func() { b.leases.Run(ctx, b.store.index, b.store) })
+	running.Go(func() { b.leases.Run(ctx, b.store.index, verdicts{b.store}) })
 	if b.store.keeper == nil { // which does it too
 		running.Go(func() { retire(ctx, b.store.index) })
 	}

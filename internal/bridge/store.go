@@ -14,6 +14,7 @@ import (
 	"github.com/midspan/midspan/internal/eventlog/sqlite"
 	"github.com/midspan/midspan/internal/forward"
 	"github.com/midspan/midspan/internal/history"
+	"github.com/midspan/midspan/internal/liveness"
 	"github.com/midspan/midspan/internal/receiver"
 	"github.com/midspan/midspan/internal/redact"
 )
@@ -38,6 +39,7 @@ type store struct {
 	eventlog.Log
 	index  *index.Index
 	redact *redact.Redactor // nil leaves everything as it came
+	leases *liveness.Leases // know how far clocks are off; nil knows of none
 	memory *memory.Log      // nil with a folder
 	// Without a folder the rest is nil.
 	sqlite  *sqlite.Log
@@ -143,8 +145,8 @@ func (s *store) openForward(ctx context.Context, cfg forward.Config, logger *slo
 	return err
 }
 
-// Append is the one door: what comes through it is without secrets before
-// anything of it is written, indexed or shown. Events that are too large for any
+// Append is the one door: what comes through it is without secrets, and has its times
+// by this process's clock, before anything of it is written, indexed or shown. Events that are too large for any
 // batch are rejected apart from the others, by a *receiver.RejectedError.
 //
 // With targets, finished spans that the index holds just so are left out: a
@@ -153,11 +155,26 @@ func (s *store) openForward(ctx context.Context, cfg forward.Config, logger *slo
 func (s *store) Append(ctx context.Context, events []activity.Event) (err error) {
 	appended := s.self.appending(ctx, events)
 	defer func() { appended(err) }()
-	if n := s.index.Waits(); n >= index.MaxWaiting {
-		return fmt.Errorf("%w: %d events wait for a part of the history that cannot be read", eventlog.ErrUnavailable, n)
-	}
 	if s.redact != nil {
 		s.redact.Events(events)
+	}
+	indexed := s.shift(events)
+	defer indexed()
+	return s.append(ctx, events)
+}
+
+// verdicts takes what this process itself says of activities, by its own door.
+type verdicts struct{ *store }
+
+// Append implements liveness.Sink.
+func (v verdicts) Append(ctx context.Context, events []activity.Event) error {
+	return v.append(ctx, events)
+}
+
+// append appends clean events whose times are by this process's clock.
+func (s *store) append(ctx context.Context, events []activity.Event) error {
+	if n := s.index.Waits(); n >= index.MaxWaiting {
+		return fmt.Errorf("%w: %d events wait for a part of the history that cannot be read", eventlog.ErrUnavailable, n)
 	}
 	if s.forward == nil {
 		return s.appendParts(ctx, events)

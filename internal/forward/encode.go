@@ -41,7 +41,9 @@ func appendRequest(b []byte, events []*activity.Event) []byte {
 func appendResourceSpans(b []byte, resource *activity.Resource, events []*activity.Event) []byte {
 	b, whole := open(b, 1)
 	b, part := open(b, 1)
+	shift := resource.Shift()
 	if resource != nil {
+		resource = resource.WithShift(activity.Shift{}) // as it was sent
 		b = appendAttrs(b, 1, resource.Attrs)
 		b = appendVarint(b, 2, uint64(resource.Dropped))
 	}
@@ -61,6 +63,11 @@ func appendResourceSpans(b []byte, resource *activity.Resource, events []*activi
 		}
 		for _, e := range events[:n] {
 			var span int
+			if shift.By != 0 {
+				sent := *e
+				sent.Shift(-shift.By)
+				e = &sent
+			}
 			b, span = open(b, 2)
 			b = shut(appendSpan(b, e), span)
 		}

@@ -2,8 +2,8 @@
 // open activities of those that do not LOST.
 //
 // Nothing is lost by its age. A process that holds a lease renews it; one that
-// has none is never judged. Expiry runs on this process's monotonic clock alone:
-// what the clocks of senders say is shown, and never trusted.
+// has none is never judged. Expiry runs on this process's monotonic clock alone.
+// Renewals tell how far a sender's clock is off, so that its times can be shifted.
 //
 //	            renewed                    not renewed for two periods
 //	(unknown) ───────────▶ live ────────────────────────────────────▶ expired
@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,6 +83,8 @@ type Leases struct {
 	deaf   atomic.Int64  // nanoseconds since born: a request was turned away that may have held a renewal
 
 	lost, back, refused, forgotten atomic.Int64
+	// shifts counts the shifts that were found: at 0 no clock was ever off.
+	shifts atomic.Uint64
 
 	mu     sync.RWMutex // guards everything below
 	leases map[string]*lease
@@ -102,8 +105,16 @@ type lease struct {
 	// What is still to be done: its open activities are to be lost, or its lost
 	// ones to be taken back.
 	lose, take bool
-	clock      clock
+	// Its clock was off from the first, and is known since: what is open is to be
+	// shifted.
+	align bool
+	clock clock
+	// shifted are resources with the clock's shift, by those without.
+	shifted map[*activity.Resource]*activity.Resource
 }
+
+// maxShifted bounds the resources of one lease that are remembered.
+const maxShifted = 64
 
 type state uint8
 
@@ -145,13 +156,26 @@ func (l *Leases) Of(r *activity.Resource) activity.Lease {
 }
 
 // Restore makes the leases of resources live for a full time, as after a start
-// with what a log holds: who still lives will renew.
+// with what a log holds: who still lives will renew. Their clocks are off as the
+// resources tell.
 func (l *Leases) Restore(resources []*activity.Resource) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range resources {
-		if id := r.Lease(); id != "" && l.leases[id] == nil {
-			_, _ = l.add(r, r.LeaseTTL()) // who finds no room is never judged
+		id := r.Lease()
+		if id == "" {
+			continue
+		}
+		le := l.leases[id]
+		if le == nil {
+			var err error
+			if le, err = l.add(r, r.LeaseTTL()); err != nil {
+				continue // who finds no room is never judged
+			}
+		}
+		if s := r.Shift(); s.Known && (!le.clock.shift.Known || s.Set) {
+			le.clock.shift = s
+			l.shifts.Add(1)
 		}
 	}
 }
@@ -182,12 +206,70 @@ func (l *Leases) Renewed(r *activity.Resource, ttl time.Duration, seq uint64, se
 	le.ttl, le.heard, le.renewedAt = ttl, now, activity.TimeOf(now)
 	le.seq = max(le.seq, seq)
 	if sentAt != 0 {
-		le.clock.add(le.renewedAt.Sub(sentAt))
+		before := le.clock.shift
+		known := le.clock.add(le.renewedAt, sentAt)
+		if le.clock.shift != before {
+			le.shifted = nil
+			l.shifts.Add(1)
+			l.logger.Info("how a process's times are shifted has changed, as its clock is off", "service", le.service, "instance", le.instance, "lease", le.id,
+				"by", le.clock.shift.By)
+		}
+		le.align = le.align || known
 	}
-	if le.take {
+	if le.take || le.align {
 		l.wake()
 	}
 	return nil
+}
+
+// Shifts returns how often a shift was found. While it is 0, Shifted changes nothing.
+func (l *Leases) Shifts() uint64 { return l.shifts.Load() }
+
+// Shifted returns a resource with the shift of its process's clock: the same one for
+// the same one while the shift stays, and the resource itself when nothing is known.
+func (l *Leases) Shifted(r *activity.Resource) *activity.Resource {
+	id := r.Lease()
+	if id == "" {
+		return r
+	}
+	l.mu.RLock()
+	le := l.leases[id]
+	if le == nil || !le.clock.shift.Known {
+		l.mu.RUnlock()
+		return r
+	}
+	to := le.shifted[r]
+	l.mu.RUnlock()
+	if to != nil {
+		return to
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return le.withShift(r)
+}
+
+// withShift returns a resource of the lease with its clock's shift. l.mu is held.
+func (le *lease) withShift(r *activity.Resource) *activity.Resource {
+	if to := le.shifted[r]; to != nil {
+		return to
+	}
+	if le.shifted == nil || len(le.shifted) >= maxShifted-1 {
+		le.shifted = make(map[*activity.Resource]*activity.Resource)
+	}
+	to := r.WithShift(le.clock.shift)
+	le.shifted[r], le.shifted[to] = to, to
+	return to
+}
+
+// Missed says that events of the process were appended without the shift that its
+// clock turned out to have meanwhile.
+func (l *Leases) Missed(r *activity.Resource) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if le := l.leases[r.Lease()]; le != nil && le.clock.shift.Known && !le.clock.shift.Set {
+		le.align = true
+		l.wake()
+	}
 }
 
 // add makes a live lease. l.mu is held.
@@ -328,84 +410,104 @@ func (l *Leases) expire(now time.Time, anew bool) time.Duration {
 	return next
 }
 
-// settle appends the events that follow from leases that have ended, and from
-// those that were renewed after it.
+// settle appends the events that follow from leases that have ended, from those that
+// were renewed after it, and from clocks that turned out to be off.
 func (l *Leases) settle(ctx context.Context, activities Activities, sink Sink) error {
-	lose, take := l.due()
-	if len(lose) > 0 {
-		// An event that comes meanwhile says so by Seen, and is looked for again.
-		open := activities.OpenOf(func(r *activity.Resource) bool { return lose[r.Lease()] != nil })
-		if err := l.append(ctx, sink, activity.EventLost, open, lose, &l.lost); err != nil {
-			l.again(lose, take)
+	due := l.due()
+	if len(due.lose)+len(due.align) > 0 {
+		// An event that comes meanwhile says so by Seen or Missed, and is looked for again.
+		open := activities.OpenOf(func(r *activity.Resource) bool {
+			id := r.Lease()
+			return due.lose[id] != nil || due.align[id] != nil && r.Shift() == activity.Shift{}
+		})
+		of := func(leases map[string]*lease) []activity.LastSeen {
+			return slices.DeleteFunc(slices.Clone(open), func(a activity.LastSeen) bool { return leases[a.Resource.Lease()] == nil })
+		}
+		if err := l.append(ctx, sink, (*lease).lost, of(due.lose), due.lose, &l.lost); err != nil {
+			l.again(due)
 			return err
 		}
+		due.lose = nil
+		if err := l.append(ctx, sink, (*lease).aligned, of(due.align), due.align, new(atomic.Int64)); err != nil {
+			l.again(due)
+			return err
+		}
+		due.align = nil
 	}
-	if len(take) > 0 {
+	if len(due.take) > 0 {
 		var lost []activity.LastSeen
 		err := activities.Scan(ctx, &activity.Filter{States: []activity.State{activity.Lost}}, func(a *activity.Activity) error {
-			if take[a.Resource.Lease()] != nil {
+			if due.take[a.Resource.Lease()] != nil {
 				lost = append(lost, activity.LastSeen{ID: a.ID, At: max(a.LastSeenAt, a.LostAt), Resource: a.Resource})
 			}
 			return nil
 		})
 		if err == nil || errors.Is(err, activity.ErrUnreadable) { // what is damaged can't be told either
-			err = l.append(ctx, sink, activity.EventUpdated, lost, take, &l.back)
+			err = l.append(ctx, sink, (*lease).back, lost, due.take, &l.back)
 		}
 		if err != nil {
-			l.again(nil, take)
+			l.again(due)
 			return err
 		}
 	}
 	return nil
 }
 
-// due returns the leases for which something is to be done, with their clocks'
-// offsets, and takes it for done.
-func (l *Leases) due() (lose, take map[string]*time.Duration) {
-	lose, take = map[string]*time.Duration{}, map[string]*time.Duration{}
+// todo are the leases, by their names, for which something is to be done.
+type todo struct{ lose, take, align map[string]*lease }
+
+// due returns what is to be done, and takes it for done.
+func (l *Leases) due() todo {
+	d := todo{map[string]*lease{}, map[string]*lease{}, map[string]*lease{}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, le := range l.leases {
-		offset, _ := le.clock.offset()
 		switch {
 		case le.lose:
-			lose[id] = &offset
+			d.lose[id] = le
 		case le.take:
-			take[id] = &offset
+			d.take[id] = le
 		}
-		le.lose, le.take = false, false
+		if le.align && !le.lose { // what is lost is shifted by that
+			d.align[id] = le
+		}
+		le.lose, le.take, le.align = false, false, false
 	}
-	return lose, take
+	return d
 }
 
 // again has what was not done be done later, unless it is settled otherwise by
 // then.
-func (l *Leases) again(lose, take map[string]*time.Duration) {
+func (l *Leases) again(d todo) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for id := range lose {
+	for id := range d.lose {
 		if le := l.leases[id]; le != nil && le.state != live {
 			le.lose = true
 		}
 	}
-	for id := range take {
+	for id := range d.take {
 		if le := l.leases[id]; le != nil && le.state == live {
 			le.take = true
 		}
 	}
+	for _, le := range d.align {
+		le.align = true
+	}
 }
 
-// append makes an event of the kind for each activity. Its time is by the clock
-// of the activity's process, and behind everything that this has told.
-func (l *Leases) append(ctx context.Context, sink Sink, kind activity.Kind, of []activity.LastSeen, offsets map[string]*time.Duration, n *atomic.Int64) error {
+// append makes an event of each activity of the leases, and counts them.
+func (l *Leases) append(ctx context.Context, sink Sink, event func(*lease, activity.LastSeen, activity.Time) activity.Event,
+	of []activity.LastSeen, leases map[string]*lease, n *atomic.Int64,
+) error {
 	for len(of) > 0 {
 		now := activity.TimeOf(time.Now())
 		events := make([]activity.Event, 0, min(len(of), batchSize))
+		l.mu.Lock()
 		for _, a := range of[:cap(events)] {
-			events = append(events, activity.Event{
-				ID: a.ID, Kind: kind, At: max(a.At+1, now-activity.Time(*offsets[a.Resource.Lease()])),
-			})
+			events = append(events, event(leases[a.Resource.Lease()], a, now))
 		}
+		l.mu.Unlock()
 		if err := sink.Append(ctx, events); err != nil {
 			return err
 		}
@@ -413,4 +515,33 @@ func (l *Leases) append(ctx context.Context, sink Sink, kind activity.Kind, of [
 		of = of[len(events):]
 	}
 	return nil
+}
+
+// lost makes the event that an activity was lost, at the process's time. Leases.mu is
+// held, also for those below.
+func (le *lease) lost(a activity.LastSeen, now activity.Time) activity.Event {
+	e := le.aligned(a, now)
+	offset, _ := le.clock.offset()
+	e.Kind, e.At = activity.EventLost, max(e.At, now+activity.Time(e.Resource.Shift().By-offset))
+	return e
+}
+
+// back makes the event that takes a loss back.
+func (le *lease) back(a activity.LastSeen, now activity.Time) activity.Event {
+	e := le.lost(a, now)
+	e.Kind = activity.EventUpdated
+	return e
+}
+
+// aligned makes an event that says nothing of an activity but how its times are shifted.
+// It stands behind all that its process has told, by the process's clock, shifted.
+func (le *lease) aligned(a activity.LastSeen, _ activity.Time) activity.Event {
+	e := activity.Event{ID: a.ID, Kind: activity.EventUpdated, At: a.At + 1, Changes: activity.Changes{Resource: a.Resource}}
+	if shift := le.clock.shift; shift.Known {
+		e.Resource = le.withShift(a.Resource)
+		if !shift.Set && a.Resource.Shift() == (activity.Shift{}) {
+			e.At += activity.Time(shift.By) // as what was told before is from now on
+		}
+	}
+	return e
 }

@@ -111,6 +111,9 @@ type Config struct {
 	// MaxItemValues bounds the same of one span, with all that it holds: one with
 	// more is rejected. Defaults to DefaultMaxItemValues.
 	MaxItemValues int
+	// KeepClock keeps the attributes of resources that tell how their times were shifted,
+	// as of what a bridge has exported. Else nobody may say so, and they are left out.
+	KeepClock bool
 	// Connections says how long connections are held.
 	Connections Connections
 	// TLS has both servers speak TLS. Nil means plain text.
@@ -236,7 +239,7 @@ func New(cfg Config) (*Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Receiver{cfg: cfg}
+	r := &Receiver{cfg: cfg, sources: sources{keepClock: cfg.KeepClock}}
 	for i := range r.pending {
 		r.pending[i] = make(chan struct{}, cfg.MaxPending)
 		r.reading[i].free = cfg.MaxPending * r.counts(len(sizes)+1)

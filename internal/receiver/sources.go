@@ -1,7 +1,9 @@
 package receiver
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -25,6 +27,7 @@ type sources struct {
 	scopes    map[string]*activity.Scope
 	bytes     int // of their keys
 	key       []byte
+	keepClock bool // as Config.KeepClock; never changed
 }
 
 // resource returns the one of that content, or nil when it is larger than maxSource.
@@ -39,6 +42,9 @@ func (s *sources) resource(r pcommon.Resource, attrs []activity.Attr, schemaURL 
 		return known
 	}
 	s.makeRoom()
+	if !s.keepClock {
+		attrs = slices.DeleteFunc(attrs, func(a activity.Attr) bool { return strings.HasPrefix(a.Key, activity.KeyClock) })
+	}
 	res := activity.NewResource(attrs, schemaURL)
 	res.Dropped = r.DroppedAttributesCount()
 	s.resources[string(s.key)] = res

@@ -64,7 +64,7 @@ func Import(ctx context.Context, r io.Reader, to Log) (Result, error) {
 	im := &importer{ctx: ctx, log: to, decoder: newDecoder()}
 	var err error
 	if im.receiver, err = receiver.New(receiver.Config{
-		Sink: im, MaxDepth: receiver.MaxDepthLimit, MaxValues: maxValues, MaxItemValues: maxValues, Logger: slog.New(slog.DiscardHandler),
+		Sink: im, MaxDepth: receiver.MaxDepthLimit, MaxValues: maxValues, MaxItemValues: maxValues, KeepClock: true, Logger: slog.New(slog.DiscardHandler),
 	}); err != nil {
 		return Result{}, err
 	}
