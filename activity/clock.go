@@ -103,9 +103,10 @@ func (e *Event) Shift(by time.Duration) bool {
 
 // Align has the events of one activity that were told before its process's clock
 // was known be shifted as those after it are, so that all are by one clock. It works
-// in place, but on what events point to. Where the clock was set since, each event
-// stays as it is: it was shifted by what held when it was told.
-func Align(events []Event) []Event {
+// in place, but on what events point to, and reports whether it changed any. Where the
+// clock was set since, each event stays as it is: it was shifted by what held when it
+// was told.
+func Align(events []Event) (changed bool) {
 	var by, last *Resource
 	var shift Shift
 	for i := range events {
@@ -120,7 +121,7 @@ func Align(events []Event) []Event {
 		}
 	}
 	if by == nil {
-		return events
+		return false
 	}
 	lease := by.Lease()
 	for i := range events {
@@ -129,8 +130,8 @@ func Align(events []Event) []Event {
 			continue
 		}
 		if e.Shift(shift.By) {
-			e.Resource = by
+			e.Resource, changed = by, true
 		}
 	}
-	return events
+	return changed
 }

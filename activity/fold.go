@@ -19,7 +19,8 @@ const MaxAttributes = 1024
 // which they arrived do not matter. All events must be of one activity.
 func Fold(events []Event) Activity {
 	var a Activity
-	for _, e := range Canonical(Align(events)) {
+	Align(events)
+	for _, e := range Canonical(events) {
 		a.Apply(&e)
 	}
 	return a

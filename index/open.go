@@ -62,10 +62,11 @@ func (o *openActivity) fold(e *activity.Event, seq *uint64) bool {
 	if e.Rev != 0 && e.Rev <= o.merged.rev {
 		return false
 	}
-	all := activity.Align(append(o.decode(), *e))
+	all := append(o.decode(), *e)
+	aligned := activity.Align(all)
 	events, last := all[:len(all)-1], &all[len(all)-1]
-	told := o.told(last)
-	if seen(events, &told) {
+	// One that was there before still tells of a clock that was not known then.
+	if told := o.told(last); seen(events, &told) && (!aligned || last.Resource != e.Resource) {
 		return false
 	}
 	if mergedBefore(events, last) {

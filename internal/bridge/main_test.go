@@ -96,7 +96,10 @@ type seen struct {
 	State      string   `json:"state"`
 	Name       string   `json:"name"`
 	Lease      string   `json:"lease"`
+	Stalled    bool     `json:"stalled"`
 	StartedAt  *string  `json:"started_at"`
+	EndedAt    *string  `json:"ended_at"`
+	LastSeenAt *string  `json:"last_seen_at"`
 	DurationMs *float64 `json:"duration_ms"`
 }
 
