@@ -123,6 +123,23 @@ func TestAlignsWhatIsOpen(t *testing.T) {
 	}
 }
 
+// Who died while the bridge was away is lost when that is seen, by our clock: nothing
+// was heard of its own since, but the log tells how far it was off.
+func TestLostAfterStart(t *testing.T) {
+	for _, ahead := range []time.Duration{time.Hour, -time.Hour} {
+		in(t, Config{}, func(w *world) {
+			p := w.process(1, 0) // its times are shifted
+			p.resource = p.resource.WithShift(activity.Shift{By: -ahead, Known: true})
+			p.tell(1, 1, activity.EventStarted)
+			w.leases.Restore([]*activity.Resource{p.resource})
+			time.Sleep(3 * ttl)
+			if a := p.state(1, activity.Lost, activity.LeaseExpired); a.LostAt.Sub(a.StartedAt) != 2*ttl {
+				t.Errorf("%v: lost %v after its start", ahead, a.LostAt.Sub(a.StartedAt))
+			}
+		})
+	}
+}
+
 // A resource is shifted to the same one while the shift stays, and what a log holds
 // tells it after a start.
 func TestShifted(t *testing.T) {
@@ -154,6 +171,14 @@ func TestShifted(t *testing.T) {
 		again.Restore([]*activity.Resource{p.resource, to, l.Shifted(p.resource), to})
 		if got := again.Shifted(p.resource).Shift(); (got != activity.Shift{By: -3 * time.Hour, Known: true, Set: true}) || again.Shifts() == 0 {
 			t.Errorf("after a start: %+v", got)
+		}
+		again = New(Config{})
+		again.Restore([]*activity.Resource{to})
+		if err := again.Renewed(p.resource, ttl, 1, p.now()); err != nil {
+			t.Error(err)
+		}
+		if got := again.Shifted(p.resource).Shift(); (got != activity.Shift{By: -3 * time.Hour, Known: true, Set: true}) {
+			t.Errorf("set while the bridge was away: %+v", got)
 		}
 	})
 }

@@ -521,8 +521,10 @@ func (l *Leases) append(ctx context.Context, sink Sink, event func(*lease, activ
 // held, also for those below.
 func (le *lease) lost(a activity.LastSeen, now activity.Time) activity.Event {
 	e := le.aligned(a, now)
-	offset, _ := le.clock.offset()
-	e.Kind, e.At = activity.EventLost, max(e.At, now+activity.Time(e.Resource.Shift().By-offset))
+	if offset, known := le.clock.offset(); known {
+		now += activity.Time(e.Resource.Shift().By - offset)
+	}
+	e.Kind, e.At = activity.EventLost, max(e.At, now)
 	return e
 }
 

@@ -87,7 +87,7 @@ func newMaker(seed uint64) *maker {
 		m.resources[len(m.resources)-1].Dropped = uint32(len(service))
 		m.scopes = append(m.scopes, &activity.Scope{Name: service, Version: "1.2", SchemaURL: "https://example.com", Attrs: m.attrs(1), Dropped: uint32(len(service))})
 	}
-	m.resources = append(m.resources, nil)
+	m.resources = append(m.resources, m.resources[2].WithShift(activity.Shift{By: -time.Hour, Known: true, Set: true}), nil)
 	m.scopes = append(m.scopes, nil, new(activity.Scope))
 	return m
 }
