@@ -105,7 +105,7 @@ func TestAnyOrder(t *testing.T) {
 
 // Hosts whose clocks are an hour apart: what came first stands first in the
 // stream, how long something took is by the clock of its own host, and how far
-// the clocks are apart is shown.
+// the clocks are apart is shown. TestClocksApartEverywhere has the rest.
 func TestClocksApart(t *testing.T) {
 	b := serve(t, Config{})
 	messages := b.watch("trace=" + trace)
