@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,8 +107,11 @@ func TestAlignsWhatIsOpen(t *testing.T) {
 				if a := p.state(3, activity.Completed, activity.LeaseLive); a.StartedAt.Sub(begun) != ahead || a.EndedAt.Sub(a.StartedAt) != 10*time.Second {
 					t.Errorf("%v to %v", a.StartedAt, a.EndedAt)
 				}
-				if w.appended != 2 {
-					t.Errorf("%d events were appended", w.appended)
+				w.mu.Lock()
+				appended := w.appended
+				w.mu.Unlock()
+				if appended != 2 {
+					t.Errorf("%d events were appended", appended)
 				}
 				died := activity.TimeOf(time.Now())
 				time.Sleep(3 * ttl)
@@ -144,7 +148,7 @@ func TestLostAfterStart(t *testing.T) {
 // tells it after a start.
 func TestShifted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(Config{})
+		l := New(Config{Logger: slog.New(slog.DiscardHandler)})
 		w := &world{T: t, leases: l}
 		p, none := w.process(1, time.Hour), activity.NewResource(nil, "")
 		if l.Shifted(p.resource) != p.resource || l.Shifted(nil) != nil || l.Shifts() != 0 {
@@ -167,12 +171,12 @@ func TestShifted(t *testing.T) {
 		if got := l.Shifted(p.resource).Shift(); (got != activity.Shift{By: -3 * time.Hour, Known: true, Set: true}) {
 			t.Errorf("after it was set: %+v", got)
 		}
-		again := New(Config{})
+		again := New(Config{Logger: slog.New(slog.DiscardHandler)})
 		again.Restore([]*activity.Resource{p.resource, to, l.Shifted(p.resource), to})
 		if got := again.Shifted(p.resource).Shift(); (got != activity.Shift{By: -3 * time.Hour, Known: true, Set: true}) || again.Shifts() == 0 {
 			t.Errorf("after a start: %+v", got)
 		}
-		again = New(Config{})
+		again = New(Config{Logger: slog.New(slog.DiscardHandler)})
 		again.Restore([]*activity.Resource{to})
 		if err := again.Renewed(p.resource, ttl, 1, p.now()); err != nil {
 			t.Error(err)
