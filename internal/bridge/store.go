@@ -145,9 +145,10 @@ func (s *store) openForward(ctx context.Context, cfg forward.Config, logger *slo
 	return err
 }
 
-// Append is the one door: what comes through it is without secrets, and has its times
-// by this process's clock, before anything of it is written, indexed or shown. Events that are too large for any
-// batch are rejected apart from the others, by a *receiver.RejectedError.
+// Append is the one door: what comes through it is without secrets, and has its
+// times by this process's clock, before anything of it is written, indexed or
+// shown. Events that are too large for any batch are rejected apart from the
+// others, by a *receiver.RejectedError.
 //
 // With targets, finished spans that the index holds just so are left out: a
 // sender that had no answer sends them again, and the targets have them. A request
