@@ -155,7 +155,11 @@ func TestEndedSessionStaysEnded(t *testing.T) {
 		end  func(s *sessions, of *session)
 	}{
 		{"signed out", func(s *sessions, of *session) { s.end(of) }},
-		{"displaced", func(s *sessions, of *session) { s.start(token); s.start(token) }},
+		{"displaced", func(s *sessions, of *session) {
+			time.Sleep(time.Second) // of is the older one
+			s.start(token)
+			s.start(token)
+		}},
 		{"its token was away", func(s *sessions, of *session) {
 			grants := *s.keys.keys.Load()
 			s.keys.keys.Store(&[]keyed{})
