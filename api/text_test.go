@@ -229,6 +229,20 @@ func TestSummaryTellsOfOldLosses(t *testing.T) {
 	}
 }
 
+// What has not told its name yet, as an update does that comes before its start, goes
+// by its id.
+func TestSummaryOfWhatHasNoName(t *testing.T) {
+	w := newWorld(t, nil)
+	w.Apply([]activity.Event{event(1, 2, activity.EventUpdated, at(0), str(activity.KeyCurrent, "Asking the bank"))})
+	_, _, page := w.get(t, "/activity/all")
+	_, _, body := w.get(t, "/activity/summary")
+	_, id, _ := strings.Cut(page, `"activity_id":"`)
+	id, _, _ = strings.Cut(id, `"`)
+	if want := "\n  " + id + " for "; id == "" || !strings.Contains(body, want) {
+		t.Errorf("%s\nwant %q", body, want)
+	}
+}
+
 // Of what it has no room for the summary says how much it is, and what is lost
 // it names.
 func TestSummaryTellsOfAllFailuresAndLosses(t *testing.T) {

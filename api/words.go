@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -45,6 +46,7 @@ const (
 // appendText appends the summary in at most about 35 lines.
 func (s *summaryAnswer) appendText(b []byte, st style) []byte {
 	text := func(v string, width int) string { return st.text(oneLine(v, width)) }
+	name := func(name, id string) string { return st.strong(text(cmp.Or(name, id), nameWidth)) } // it may not have told its name yet
 	line := func(format string, args ...any) { b = fmt.Appendf(b, format+"\n", args...) }
 	title := "Midspan"
 	if s.Service != "" {
@@ -75,7 +77,7 @@ func (s *summaryAnswer) appendText(b []byte, st style) []byte {
 		section("Running, longest over its usual time first")
 		for i := range s.Running {
 			r := &s.Running[i]
-			words := st.strong(text(r.Name, nameWidth)) + " for " + lapse(r.ForMs) + usualWords(r)
+			words := name(r.Name, r.ActivityID) + " for " + lapse(r.ForMs) + usualWords(r)
 			if r.Progress != nil {
 				words += ", " + strconv.Itoa(int(*r.Progress*100)) + " %"
 			}
@@ -93,7 +95,7 @@ func (s *summaryAnswer) appendText(b []byte, st style) []byte {
 		section("Planned, longest waiting first")
 		for i := range s.Waiting {
 			r := &s.Waiting[i]
-			words := st.strong(text(r.Name, nameWidth)) + " waits for " + lapse(r.ForMs)
+			words := name(r.Name, r.ActivityID) + " waits for " + lapse(r.ForMs)
 			if r.Text != nil {
 				words += ": " + text(*r.Text, textWidth)
 			}
@@ -119,12 +121,12 @@ func (s *summaryAnswer) appendText(b []byte, st style) []byte {
 		section(heading)
 		for i := range s.Failures {
 			f := &s.Failures[i]
-			line("%s%d × %s, last %s, %s ago", st.bullet, f.Count, text(f.Error, textWidth), st.strong(text(f.Name, nameWidth)), lapse(millis(s.Now.Sub(f.LastAt))))
+			line("%s%d × %s, last %s, %s ago", st.bullet, f.Count, text(f.Error, textWidth), name(f.Name, f.ActivityID), lapse(millis(s.Now.Sub(f.LastAt))))
 		}
 		more(len(s.Failures), int64(s.FailureGroups))
 		for i := range s.Lost {
 			l := &s.Lost[i]
-			words := "lost: " + st.strong(text(l.Name, nameWidth)) + ", last seen " + lapse(millis(s.Now.Sub(l.LastSeenAt))) + " ago"
+			words := "lost: " + name(l.Name, l.ActivityID) + ", last seen " + lapse(millis(s.Now.Sub(l.LastSeenAt))) + " ago"
 			if l.Text != nil {
 				words += ": " + text(*l.Text, textWidth)
 			}
@@ -138,7 +140,7 @@ func (s *summaryAnswer) appendText(b []byte, st style) []byte {
 		section("Decided")
 		for i := range s.Decisions {
 			d := &s.Decisions[i]
-			words := st.strong(text(d.Name, nameWidth))
+			words := name(d.Name, d.ActivityID)
 			if d.Choice != nil {
 				words += ": " + text(*d.Choice, nameWidth)
 			}
