@@ -229,6 +229,8 @@ func TestLine(t *testing.T) {
 			want: "10:00:00.123  COMPLETED   decision           Select: Weighed [canary]  (1m1s)"},
 		{name: "failed", json: `{"state":"FAILED","type":"span","name":"GET /","what_its_doing":"waiting","error":{"type":"timeout"},"duration_ms":0.0421}`,
 			want: "10:00:00.123  FAILED      span               GET /: timeout  (42µs)"},
+		{name: "no name", json: `{"activity_id":"4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7","state":"IN_PROGRESS","type":"span","name":"","what_its_doing":"Asking"}`,
+			want: "10:00:00.123  IN_PROGRESS span               4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7: Asking"},
 		{name: "cut", json: `{"state":"PLANNED","type":"work_item","name":"Bäuild it","what_it_will_do":"x"}`, width: 50,
 			want: "10:00:00.123  PLANNED     work_item          Bäui…"},
 		{name: "color", json: `{"state":"LOST","type":"span","name":"x"}`, color: true,

@@ -109,7 +109,7 @@ func (p *printer) appendLine(b []byte, m *message, width int) []byte {
 		span{faint, m.At.Local().Format("15:04:05.000") + "  " + id},
 		span{stateColors[a.State], fmt.Sprintf("%-11s ", state)},
 		span{faint, fmt.Sprintf("%-18s ", plain.Text(a.Type)) + service},
-		span{bold, plain.Text(a.Name)},
+		span{bold, plain.Text(first(a.Name, a.ActivityID))}, // it may not have told its name yet
 		span{"", a.text()},
 		span{faint, a.numbers()},
 	)
