@@ -83,6 +83,14 @@ func configure(flags *pflag.FlagSet, environ []string) (*settings, error) {
 	return s, failed
 }
 
+// place names a flag as it was given: "--listen", or "midspan.yaml:3: listen".
+func (s *settings) place(flag string) string {
+	if at := s.from[flag]; at != "" && at != "default" && at != "--"+flag {
+		return at + ": " + flag
+	}
+	return "--" + flag
+}
+
 func assign(flags *pflag.FlagSet, f *pflag.Flag, from setting) error {
 	if list, many := f.Value.(pflag.SliceValue); many {
 		if err := list.Replace(from.Values); err != nil {

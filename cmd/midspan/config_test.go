@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -225,4 +226,43 @@ func FuzzConfig(f *testing.F) {
 			}
 		}
 	})
+}
+
+// So is what a setting can't be, though it is a value of its kind.
+func TestValuesRefused(t *testing.T) {
+	for _, tt := range []struct{ name, file, variable, want string }{
+		{"limit", "data: x\nmax-depth: 99\n", "", "midspan.yaml:2: max-depth is 99: give 1 to 40"},
+		{"limit of a variable", "", "MIDSPAN_MAX_DEPTH=99", "MIDSPAN_MAX_DEPTH: max-depth is 99: give 1 to 40"},
+		{"time", "otlp-idle-timeout: 0s\n", "", "midspan.yaml:1: otlp-idle-timeout is 0s: give 1s to 24h0m0s"},
+		{"address", "listen: here\n", "", `midspan.yaml:1: listen is "here": write it as host:port`},
+		{"level", "ack: maybe\n", "", `midspan.yaml:1: ack is "maybe": give disk or memory`},
+		{"command line", "", "", `--max-depth is 99: give 1 to 40`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var args []string
+			if path := filepath.Join(t.TempDir(), "midspan.yaml"); tt.file != "" {
+				if err := os.WriteFile(path, []byte(tt.file), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, "--config", path)
+			}
+			if name, value, ok := strings.Cut(tt.variable, "="); ok {
+				t.Setenv(name, value)
+			}
+			if args == nil && tt.variable == "" {
+				args = []string{"--max-depth", "99"}
+			}
+			cmd := newServe()
+			cmd.SetArgs(append(args, "--print-config"))
+			cmd.SilenceErrors, cmd.SilenceUsage = true, true
+			cmd.SetOut(io.Discard)
+			err := cmd.Execute()
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+			if _, ok := errors.AsType[*usageError](err); !ok {
+				t.Errorf("%T ends with another code than 2", err)
+			}
+		})
+	}
 }

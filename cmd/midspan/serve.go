@@ -130,29 +130,30 @@ Environment, for what no file should hold:
 	return cmd
 }
 
-func (f *serveFlags) check() error {
+// check tells what can't be meant, and where in s it stands.
+func (f *serveFlags) check(s *settings) error {
 	for _, a := range []struct{ flag, value, example string }{
-		{"--listen", f.listen, api.DefaultListen},
-		{"--otlp-grpc", f.otlpGRPC, receiver.DefaultGRPC},
-		{"--otlp-http", f.otlpHTTP, receiver.DefaultHTTP},
+		{"listen", f.listen, api.DefaultListen},
+		{"otlp-grpc", f.otlpGRPC, receiver.DefaultGRPC},
+		{"otlp-http", f.otlpHTTP, receiver.DefaultHTTP},
 	} {
-		if err := checkAddress(a.flag, a.value, a.example); err != nil {
+		if err := checkAddress(s.place(a.flag), a.value, a.example); err != nil {
 			return err
 		}
 	}
 	for _, l := range bridge.Limits {
 		if n := *f.limits[l.Name]; n < l.Least || n > l.Most {
-			return usagef("--%s is %d: give %d to %d", l.Name, n, l.Least, l.Most)
+			return usagef("%s is %d: give %d to %d", s.place(l.Name), n, l.Least, l.Most)
 		}
 	}
 	for _, t := range bridge.Times {
 		if d := *f.times[t.Name]; d < t.Least || d > t.Most {
-			return usagef("--%s is %v: give %v to %v", t.Name, d, t.Least, t.Most)
+			return usagef("%s is %v: give %v to %v", s.place(t.Name), d, t.Least, t.Most)
 		}
 	}
 	switch {
 	case f.ack != "" && f.ack != eventlog.Disk.String() && f.ack != eventlog.Memory.String():
-		return usagef("--ack is %q: give disk or memory", f.ack)
+		return usagef("%s is %q: give disk or memory", s.place("ack"), f.ack)
 	case f.data == "" && f.ack == eventlog.Disk.String():
 		return usagef("--ack disk needs a folder: give --data")
 	case (f.tls.Cert == "") != (f.tls.Key == ""):
@@ -162,7 +163,7 @@ func (f *serveFlags) check() error {
 	case f.data == "" && f.retainBytes != 0:
 		return usagef("--retain-bytes is of what --data keeps: give a folder")
 	case f.lostAfter < 0:
-		return usagef("--forward-lost-after is %s: give a time above 0", f.lostAfter)
+		return usagef("%s is %s: give a time above 0", s.place("forward-lost-after"), f.lostAfter)
 	case f.lostAfter > 0 && len(f.forward) == 0:
 		return usagef("--forward-lost-after is of what --forward sends: give a URL")
 	case f.retainAge < 0 || f.retainBytes < 0:
@@ -243,7 +244,7 @@ func runServe(ctx context.Context, f *serveFlags, s *settings, stdout, stderr io
 	for _, name := range s.unknown {
 		logger.Warn("an environment variable is no setting", "name", name)
 	}
-	if err := f.check(); err != nil {
+	if err := f.check(s); err != nil {
 		return err
 	}
 	keys, err := openKeyring(f.tokenFile, logger)
