@@ -203,6 +203,9 @@ type Stats struct {
 	Incomplete bool
 
 	All, Minute, FiveMinutes, Hour Window
+	// Range is what started and ended between the Since and Until of a filter; nil
+	// without either.
+	Range *Window
 	// Seconds holds the last 60 whole seconds, the oldest first.
 	Seconds     [60]Second
 	SecondsEnd  Time     // the end of the last of them

@@ -36,7 +36,7 @@ func TestGolden(t *testing.T) {
 		{"detail.json", "/activity/activity/" + id(2).String(), ""},
 		{"detail-placeholder.json", "/activity/" + id(6).Span.String(), ""},
 		{"stats.json", "/activity/stats", ""},
-		{"stats-filtered.json", "/activity/stats?service=stock", ""},
+		{"stats-filtered.json", "/activity/stats?service=stock&since=2000-01-01T00:00:00Z", ""},
 		{"summary.txt", "/activity/summary", ""},
 		{"summary.md", "/activity/summary", "text/markdown"},
 		{"summary.json", "/activity/summary", "application/json"},

@@ -162,6 +162,9 @@ func (a *API) statsAnswer(st *activity.Stats) *statsAnswer {
 		Leaked:     st.Leaked,
 		Export:     exportAnswer{orNull(export.Endpoint), st.ExportDrops + export.Dropped},
 	}
+	if st.Range != nil {
+		s.Windows["range"] = windowOf(st.Range)
+	}
 	s.Processes = make([]processAnswer, 0, maxProcesses)
 	for _, p := range a.cfg.Processes() {
 		if len(s.Processes) == maxProcesses {

@@ -216,6 +216,8 @@ var archiveFilters = map[string]activity.Filter{
 	"service":     {Services: []string{"mail"}, MinDuration: 900 * time.Millisecond},
 	"trace":       {Traces: []activity.TraceID{id(5, 0).Trace, id(900, 0).Trace}},
 	"time":        {Since: at(3 * time.Second), Until: at(4 * time.Second)},
+	"since":       {Since: at(2 * time.Second)},
+	"until":       {Until: at(5 * time.Second), Services: []string{"mail"}},
 	"lost":        {States: []activity.State{activity.Lost, activity.InProgress}},
 }
 
@@ -626,6 +628,6 @@ func FuzzSegment(f *testing.F) {
 		}
 		_, _ = y.mayHold(t.Context(), seg, []uint32{1, 1 << 30})
 		m := newMatcher(t.Context(), y, &activity.Filter{}, view{})
-		_, _ = newSelected(&activity.Stats{}).counted(m, seg, parts[PartCounts])
+		_, _ = newSelected(&activity.Stats{}, &activity.Filter{}).counted(m, seg, parts[PartCounts])
 	})
 }

@@ -112,17 +112,18 @@ func (t *selected) counted(m *matcher, seg *segment, data []byte) (ok bool, err 
 	}()
 	d := decoder{rec: string(data)}
 	minStarted, maxStarted := activity.Time(d.varint()), activity.Time(d.varint())
+	first, last := min(minStarted, seg.minEnded), max(maxStarted, seg.maxEnded)
 	var in [len(t.windows)]bool
 	for i := range t.windows {
-		since := t.windows[i].since
+		w := &t.windows[i]
 		switch {
-		case min(minStarted, seg.minEnded) >= since:
+		case w.holds(first) && w.holds(last):
 			in[i] = true
-		case max(maxStarted, seg.maxEnded) >= since:
+		case last >= w.since && (w.until == 0 || first <= w.until):
 			return false, nil
 		}
 	}
-	if max(maxStarted, seg.maxEnded) > t.st.SecondsEnd-activity.Time(len(t.st.Seconds))*activity.Time(time.Second) {
+	if last > t.st.SecondsEnd-activity.Time(len(t.st.Seconds))*activity.Time(time.Second) {
 		return false, nil
 	}
 	for range d.count() {
@@ -156,7 +157,7 @@ func (t *selected) counted(m *matcher, seg *segment, data []byte) (ok bool, err 
 }
 
 // buckets adds durations to some windows, and to the histogram.
-func (t *selected) buckets(d *decoder, in [4]bool, of func(*selectedWindow) *durations, drawn bool) {
+func (t *selected) buckets(d *decoder, in [len(selectedWindows{})]bool, of func(*selectedWindow) *durations, drawn bool) {
 	total := int64(d.uvarint())
 	if total == 0 {
 		return

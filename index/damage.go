@@ -285,7 +285,7 @@ func (x *Index) retireDamaged(seg *segment) (rows int64) {
 	if err != nil || seg.dead.n > 0 {
 		return rows // what is held of its services, states and types is told too high
 	}
-	t := newSelected(&activity.Stats{SecondsEnd: math.MaxInt64})
+	t := newSelected(&activity.Stats{SecondsEnd: math.MaxInt64}, &activity.Filter{})
 	m := newMatcher(context.Background(), x, &activity.Filter{}, view{})
 	if ok, err := t.counted(m, seg, data); !ok || err != nil {
 		return rows

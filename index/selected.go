@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"math/bits"
 	"runtime"
@@ -35,7 +36,7 @@ func (x *Index) statsOf(ctx context.Context, f *activity.Filter) (*activity.Stat
 	var v view
 	needles := needlesOf(f)
 	if err := x.look(ctx, func(l *look) {
-		v, t = x.view(), newSelected(st)
+		v, t = x.view(), newSelected(st, f)
 		if !selectsOpen(f) {
 			return
 		}
@@ -64,7 +65,7 @@ func (x *Index) selectFinished(ctx context.Context, f *activity.Filter, v view, 
 	errs := make([]error, shares)
 	var others sync.WaitGroup
 	for k := range shares {
-		parts[k] = newSelected(&t.st)
+		parts[k] = newSelected(&t.st, f)
 		others.Go(func() {
 			m := newMatcher(ctx, x, f, v)
 			for s := k; s < len(v.segs) && errs[k] == nil; s += shares {
@@ -134,20 +135,28 @@ type selected struct {
 	st      activity.Stats
 	states  [8]int64
 	types   [16]int64
-	windows [4]selectedWindow // all, and the last minute, five minutes, hour
+	windows selectedWindows
 }
 
-const hour = 3 // its place among the windows
+// selectedWindows are all, the last minute, five minutes and hour, and the time
+// that the filter gives.
+type selectedWindows [5]selectedWindow
+
+const hour, byFilter = 3, 4 // their places
 
 type selectedWindow struct {
-	since          activity.Time
+	since, until   activity.Time // both within; until is 0 for no end
 	w              activity.Window
 	duration, wait durations
 }
 
+func (w *selectedWindow) holds(t activity.Time) bool {
+	return t >= w.since && (w.until == 0 || t <= w.until)
+}
+
 // newSelected starts from an index's statistics, of which it keeps what no filter
 // changes.
-func newSelected(of *activity.Stats) *selected {
+func newSelected(of *activity.Stats, f *activity.Filter) *selected {
 	t := &selected{st: *of}
 	t.st.Total, t.st.InProgress, t.st.Planned, t.st.Stalled = 0, 0, 0, 0
 	t.st.ByState = make(map[activity.State]int64)
@@ -161,6 +170,7 @@ func newSelected(of *activity.Stats) *selected {
 	for i, d := range []time.Duration{time.Minute, 5 * time.Minute, time.Hour} {
 		t.windows[i+1].since = of.Now - activity.Time(d)
 	}
+	t.windows[byFilter].since, t.windows[byFilter].until = f.Since, f.Until
 	return t
 }
 
@@ -223,10 +233,10 @@ func (t *selected) second(at activity.Time) *activity.Second {
 }
 
 func (w *selectedWindow) add(act *activity.Head, ended activity.Time) {
-	if act.StartedAt != 0 && act.StartedAt >= w.since {
+	if act.StartedAt != 0 && w.holds(act.StartedAt) {
 		w.w.Started++
 	}
-	if ended == 0 || ended < w.since {
+	if ended == 0 || !w.holds(ended) {
 		return
 	}
 	w.finished(act.State, 1)
@@ -303,12 +313,20 @@ func (t *selected) stats() *activity.Stats {
 			t.st.ByType[typ] = n
 		}
 	}
-	for i, w := range []*activity.Window{&t.st.All, &t.st.Minute, &t.st.FiveMinutes, &t.st.Hour} {
+	windows := []*activity.Window{&t.st.All, &t.st.Minute, &t.st.FiveMinutes, &t.st.Hour}
+	if given := &t.windows[byFilter]; given.since != 0 || given.until != 0 {
+		t.st.Range = new(activity.Window)
+		windows = append(windows, t.st.Range)
+	}
+	for i, w := range windows {
 		from := &t.windows[i]
 		*w = from.w
 		w.Duration, w.Wait = from.duration.quantiles(), from.wait.quantiles()
-		span := t.st.Now.Sub(max(from.since, t.st.Since))
-		w.PerSecond = float64(w.Finished) / max(span.Seconds(), 1)
+		until, since := t.st.Now, max(from.since, t.st.Since)
+		if i == byFilter { // of what is held, however long ago
+			until, since = min(until, cmp.Or(from.until, until)), cmp.Or(from.since, since)
+		}
+		w.PerSecond = float64(w.Finished) / max(until.Sub(since).Seconds(), 1)
 	}
 	return &t.st
 }

@@ -79,6 +79,52 @@ func TestStatsLost(t *testing.T) {
 	}
 }
 
+// The range of a filter counts what started and what ended within it, both ends
+// included, and a loss when it was told.
+func TestStatsRange(t *testing.T) {
+	clock := newClock()
+	x := New(Config{Now: clock.Now})
+	begun := clock.time()
+	minute := func(n int) activity.Time { return begun + activity.Time(time.Duration(n)*time.Minute) }
+	for n, a := range []struct {
+		start, end int
+		kind       activity.Kind
+	}{
+		{0, 1, activity.EventCompleted}, {0, 30, activity.EventFailed}, {10, 10, activity.EventFailed}, {15, 20, activity.EventCancelled},
+		{12, 40, activity.EventLost}, {12, 18, activity.EventLost}, {11, 0, activity.EventUpdated},
+	} {
+		events := []activity.Event{ev(id(1, n+1), 1, minute(a.start), activity.EventStarted)}
+		if a.end > 0 {
+			events = append(events, ev(id(1, n+1), 2, minute(a.end), a.kind))
+		}
+		x.Apply(events)
+	}
+	clock.advance(time.Hour)
+	for _, tt := range []struct {
+		name         string
+		since, until activity.Time
+		want         activity.Window
+	}{
+		{"both", minute(10), minute(20), activity.Window{Started: 5, Finished: 3, Failed: 1, Cancelled: 1, Lost: 1, PerSecond: 3.0 / 600}},
+		{"since", minute(30), 0, activity.Window{Finished: 2, Failed: 1, Lost: 1, PerSecond: 2.0 / 1800}},
+		{"until", 0, minute(1), activity.Window{Started: 2, Finished: 1, Completed: 1, PerSecond: 1.0 / 60}},
+		{"nothing", minute(2), minute(9), activity.Window{}},
+	} {
+		st, err := x.StatsOf(t.Context(), &activity.Filter{Since: tt.since, Until: tt.until})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := *st.Range
+		got.Duration, got.Wait = activity.Quantiles{}, activity.Quantiles{}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+	if st, err := x.StatsOf(t.Context(), &activity.Filter{States: []activity.State{activity.Lost}}); err != nil || st.Range != nil {
+		t.Errorf("without a time: %v, %v", st.Range, err)
+	}
+}
+
 // Over hours of a busy program, each window counts what it should.
 func TestStatsWindows(t *testing.T) {
 	clock := newClock()

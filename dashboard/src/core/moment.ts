@@ -173,6 +173,7 @@ export function moment(
     all,
     minute,
     hour,
+    range: all,
     started: [],
     finished: whole ? finished : [],
     failed: whole ? failed : [],
@@ -195,14 +196,11 @@ export function moment(
       if (isFinal(state))
         byState[state] = Math.max(byState[state], counted.all.byState[state] - later[state]);
     }
-    // What was open then and has ended since is not told apart in a window: it is a few of many.
-    if (counted.hour.all.finished > hour.finished) {
-      stats.hour = counted.hour.all;
+    if (counted.hour.range.finished > hour.finished) {
+      stats.hour = counted.hour.range;
       stats.histogram = counted.hour.histogram;
     }
-    if (counted.minute.all.finished > minute.finished) {
-      stats.minute = { ...counted.minute.all, perSecond: counted.minute.all.finished / 60 };
-    }
+    if (counted.minute.range.finished > minute.finished) stats.minute = counted.minute.range;
   }
   return { samples: whole ? samples : [], stats, census: census(traces, sources) };
 }

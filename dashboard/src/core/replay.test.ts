@@ -388,9 +388,10 @@ describe('moment, with what the server counts', () => {
     const store = replay.seek(ZERO + 5_000);
     const window = { started: 0, finished: 0, completed: 0, failed: 0, cancelled: 0, lost: 0 };
     const answer = (total: number, finished: number) => {
-      const all = { ...window, finished, completed: finished };
+      const all = { ...window, finished: total, completed: total };
+      const range = { ...window, finished, completed: finished, per_second: finished / 60 };
       const by_state = { COMPLETED: total - 2, FAILED: 2 };
-      return stats({ log_id: 'log', total, by_state, windows: { all }, by_type: { span: total } });
+      return stats({ log_id: 'log', total, by_state, windows: { all, range }, by_type: { span: total } });
     };
     const [all, hour, minute] = [answer(1_000, 999), answer(500, 480), answer(70, 60)];
     if (all === null || hour === null || minute === null) throw new Error('the statistics do not decode');

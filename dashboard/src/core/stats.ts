@@ -38,6 +38,8 @@ export interface Stats {
   all: Window;
   minute: Window;
   hour: Window;
+  /** What started and ended in the time that was asked for; zeros where none was. */
+  range: Window;
   /** Counts of the last 60 seconds, oldest first. */
   started: number[];
   finished: number[];
@@ -112,6 +114,7 @@ export function stats(value: unknown): Stats | null {
     all: window(windows.all),
     minute: window(windows['1m']),
     hour: window(windows['1h']),
+    range: window(windows.range),
     started: series(recent.started),
     finished: series(recent.finished),
     failed: series(recent.failed),

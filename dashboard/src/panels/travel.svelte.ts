@@ -593,8 +593,8 @@ class Time implements Travel, Audience {
         const until = new Date((n + 1) * width - 1).toISOString();
         const answer = await get(`/activity/stats?since=${from}&until=${until}`, decodeStats);
         if (!answer.ok || answer.value.logId !== this.logId || width !== this.slots.width) break;
-        const { total, byState } = answer.value;
-        this.known.set(`${width}:${n}`, { busy: total, bad: byState.FAILED + byState.LOST });
+        const { total, range } = answer.value;
+        this.known.set(`${width}:${n}`, { busy: total, bad: range.failed + range.lost });
         await new Promise((done) => setTimeout(done, PACE_MS));
       }
     };
