@@ -309,7 +309,8 @@ func TestCanaries(t *testing.T) {
 			"/activity/at?": len(canaries), "/activity/activity/{id}": len(canaries), "/activity/stats": 50, "/activity/summary": 1,
 			"/activity/export?format=json": len(canaries), "/activity/export?format=ndjson": len(canaries), "/activity/export?format=csv": len(canaries),
 			"/activity/export?format=otlp": len(canaries), "forward target": len(canaries), "answers to the sender": 200, "log": len(canaries),
-			"midspan.db-wal, running": len(canaries), "midspan.db, stopped": len(canaries),
+			// Two that are short may lie across two pages of the file.
+			"midspan.db-wal, running": len(canaries), "midspan.db, stopped": len(canaries) - 2,
 		} {
 			if found := f.Find(surfaces[name]); len(found) < least {
 				t.Errorf("%s (%d bytes): %d kinds are found, want %d", name, len(surfaces[name]), len(found), least)
