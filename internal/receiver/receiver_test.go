@@ -68,6 +68,8 @@ func TestRejections(t *testing.T) {
 		{"trace id", "/v1/traces", `{"spanId":"00f067aa0ba902b8","startTimeUnixNano":"10"}`, "the trace id is zero"},
 		{"trace id of zeros", "/v1/traces", `{"traceId":"00000000000000000000000000000000","spanId":"00f067aa0ba902b8","startTimeUnixNano":"10"}`, "the trace id is zero"},
 		{"span id", "/v1/traces", `{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","startTimeUnixNano":"10"}`, "the span id is zero"},
+		{"length of an id", "/v1/traces", `{"traceId":"4bf92f3577b34da6a3ce929d0e0e473","spanId":"00f067aa0ba902b8","startTimeUnixNano":"10"}`, "it is no OTLP span: traceId: "},
+		{"length of a log's id", "/v1/logs", `{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","spanId":"00","eventName":"activity.started","timeUnixNano":"10"}`, "it is no OTLP log record: spanId: "},
 		{"no times", "/v1/traces", `{` + ids + `}`, "neither a start nor an end time"},
 		{"far future", "/v1/traces", `{` + ids + `,"startTimeUnixNano":"9223372036854775808"}`, "after the year 2262"},
 		{"own parent", "/v1/traces", `{` + ids + `,"parentSpanId":"00f067aa0ba902b8","startTimeUnixNano":"10"}`, "its own parent"},
@@ -112,6 +114,26 @@ func TestRejections(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		})
+	}
+}
+
+// What was meant for another path is not taken for nothing.
+func TestOtherSignal(t *testing.T) {
+	r := newReceiver(t, Config{Sink: sink{newIndex()}})
+	for _, tt := range []struct {
+		path, body string
+		want       int
+		text       string
+	}{
+		{"/v1/traces", `{"resourceLogs":[]}`, 400, "the body holds resourceLogs, and /v1/traces takes resourceSpans"},
+		{"/v1/logs", `{"resourceMetrics":[]}`, 400, "the body holds resourceMetrics, and /v1/logs takes resourceLogs"},
+		{"/v1/logs", `{"resource_logs":[]}`, 200, ""},
+		{"/v1/traces", `{"resourceSpans":[],"resourceLogs":[]}`, 200, ""},
+		{"/v1/traces", `{}`, 200, ""},
+	} {
+		if w := post(t, r, tt.path, []byte(tt.body)); w.Code != tt.want || !strings.Contains(w.Body.String(), tt.text) {
+			t.Errorf("%s with %s: %d %s", tt.path, tt.body, w.Code, w.Body)
+		}
 	}
 }
 

@@ -1,8 +1,12 @@
 package receiver
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
@@ -101,10 +105,14 @@ func (b *batch) load(s *signal, body []byte, isJSON bool) *failure {
 	add, err := s.decode(body, isJSON)
 	if err != nil {
 		broken := int64(0)
-		keep := func(one []byte) bool {
+		keep := func(item, one []byte) bool {
 			if _, err := s.decode(one, isJSON); err != nil {
 				broken++
-				b.reject("it is no OTLP " + s.item + ": " + b.r.reasonOf(err))
+				field := ""
+				if isJSON {
+					field = s.wrongField(item)
+				}
+				b.reject("it is no OTLP " + s.item + ": " + field + b.r.reasonOf(err))
 				return false
 			}
 			return true
@@ -112,9 +120,9 @@ func (b *batch) load(s *signal, body []byte, isJSON bool) *failure {
 		var rest []byte
 		var ok bool
 		if isJSON {
-			rest, ok = scrubJSON(body, s.fields, func(item []byte) bool { return keep(aloneJSON(item, s.fields)) })
+			rest, ok = scrubJSON(body, s.fields, func(item []byte) bool { return keep(item, aloneJSON(item, s.fields)) })
 		} else {
-			rest, ok = scrub(body, wholeRequest, func(item []byte) bool { return keep(alone(item)) })
+			rest, ok = scrub(body, wholeRequest, func(item []byte) bool { return keep(nil, alone(item)) })
 		}
 		if ok && broken > 0 {
 			var again error
@@ -126,6 +134,48 @@ func (b *batch) load(s *signal, body []byte, isJSON bool) *failure {
 	if err != nil {
 		return &failure{code: codes.InvalidArgument, http: http.StatusBadRequest, text: "the body is no OTLP request: " + b.r.reasonOf(err)}
 	}
+	if isJSON {
+		if other := s.otherJSON(body); other != "" {
+			return &failure{
+				code: codes.InvalidArgument, http: http.StatusBadRequest,
+				text: "the body holds " + other + ", and " + s.path + " takes " + s.fields[0],
+			}
+		}
+	}
 	add(b)
 	return nil
+}
+
+// wrongField names the field for which an item in JSON does not decode, as in
+// "traceId: ", or is empty when no field alone is to blame.
+func (s *signal) wrongField(item []byte) string {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(item, &object) != nil {
+		return ""
+	}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		field, err := json.Marshal(map[string]json.RawMessage{name: object[name]})
+		if err != nil {
+			return ""
+		}
+		if _, err := s.decode(aloneJSON(field, s.fields), true); err != nil {
+			return name + ": " // one that the decoder knows
+		}
+	}
+	return ""
+}
+
+// otherJSON returns the name of what a body in JSON holds of another signal, when
+// it holds nothing of this one: a decoder leaves out what it does not know.
+func (s *signal) otherJSON(body []byte) string {
+	holds := func(name string) bool { return bytes.Contains(body, []byte(`"`+name+`"`)) }
+	if holds(s.fields[0]) || holds(snakeCase(s.fields[0])) {
+		return ""
+	}
+	for _, name := range []string{"resourceSpans", "resourceLogs", "resourceMetrics"} {
+		if holds(name) {
+			return name
+		}
+	}
+	return ""
 }
