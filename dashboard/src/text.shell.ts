@@ -63,6 +63,7 @@ export const s = {
     usual: 'Usual',
     where: 'Where',
     service: 'Service',
+    instance: 'Instance',
     agent: 'Agent',
     thread: 'Thread',
     lease: 'Lease',

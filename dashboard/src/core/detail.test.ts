@@ -34,6 +34,14 @@ describe('detail', () => {
     expect(d).toMatchObject({ childCount: 7, historyMerged: 2, links: ['x'] });
   });
 
+  it('knows how its process’s times were shifted', () => {
+    const of = (resource: unknown) => detail({ activity: wireActivity(), span: { resource } })?.clockShiftMs;
+    expect(of({ 'midspan.clock.shift_ms': -3_600_000 })).toBe(-3_600_000);
+    expect(of({ 'midspan.clock.shift_ms': 'x' })).toBeNull();
+    expect(of({})).toBeNull();
+    expect(of(null)).toBeNull();
+  });
+
   it('leaves out attributes that a field says already, and no other', () => {
     const attributes = JSON.parse(
       '{"thread.name":"worker 3","thread.id":"another","error.type":"429","__proto__":"x","constructor":"y"}',

@@ -4,6 +4,7 @@ import {
   count,
   isFields,
   isFinal,
+  number,
   STATES,
   text,
   time,
@@ -22,6 +23,8 @@ export interface Step {
 
 export interface Detail {
   activity: Activity;
+  /** What the server added to the times of its process, whose clock is off; null when it is not. */
+  clockShiftMs: number | null;
   attributes: [string, string][];
   result: string | null;
   resultTruncated: boolean;
@@ -81,8 +84,10 @@ export function detail(value: unknown): Detail | null {
   const { result } = value.activity;
   const links: unknown[] = Array.isArray(value.activity.links) ? value.activity.links : [];
   const children = activities(value.children);
+  const resource = isFields(value.span) && isFields(value.span.resource) ? value.span.resource : {};
   return {
     activity: own,
+    clockShiftMs: number(resource['midspan.clock.shift_ms']),
     attributes: pairs(value.activity.attributes)
       .filter((pair) => !says(own, pair))
       .sort((a, b) => (a[0] < b[0] ? -1 : 1)),
