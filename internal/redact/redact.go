@@ -92,11 +92,12 @@ const (
 	byCard
 	byWebhook
 	byKubernetes
+	byFailure // a text that the rules can't read
 	byPattern // the first of Config.Patterns, and on from there
 )
 
 var ruleNames = [...]string{
-	"allow", "key", "assignment", "header", "url", "token", "jwt", "private_key", "card", "webhook", "kubernetes",
+	"allow", "key", "assignment", "header", "url", "token", "jwt", "private_key", "card", "webhook", "kubernetes", "failure",
 }
 
 // Count is how often a rule has taken something out. What many events share,

@@ -447,6 +447,21 @@ func TestHostile(t *testing.T) {
 	t.Logf("the slowest text took %v: %d bytes of %q", slowest, activity.MaxString, of)
 }
 
+// A rule that fails takes the whole text, and not the process.
+func TestFailure(t *testing.T) {
+	r := newRedactor(t, Config{Remove: true})
+	r.keys = nil
+	if got := r.text("the password=hunter2 is well known"); strings.Contains(got, "the") || strings.Contains(got, "hunter2") {
+		t.Errorf("left is %q", got)
+	}
+	for _, c := range r.Counts() {
+		if c.Rule == "failure" && c.N == 1 {
+			return
+		}
+	}
+	t.Errorf("it is not counted: %v", r.Counts())
+}
+
 func TestConcurrentSafe(t *testing.T) {
 	r := newRedactor(t, Config{HashKey: testKey})
 	res := &activity.Resource{Attrs: []activity.Attr{{Key: "password", Value: str("hunter2")}}}
@@ -493,8 +508,8 @@ func FuzzText(f *testing.F) {
 			t.Errorf("%d bytes became %d", len(s), len(got))
 		}
 		for _, c := range r.scan(s) {
-			if c.from < 0 || c.from >= c.to || c.to > len(s) {
-				t.Errorf("%q: a part from %d to %d", s, c.from, c.to)
+			if c.from < 0 || c.from >= c.to || c.to > len(s) || c.by == byFailure {
+				t.Errorf("%q: a part from %d to %d by %v", s, c.from, c.to, c.by)
 			}
 		}
 	})

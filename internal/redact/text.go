@@ -51,8 +51,14 @@ func (r *Redactor) text(s string) string {
 // dirty reports whether a text holds a secret.
 func (r *Redactor) dirty(s string) bool { return len(s) >= shortest && len(r.scan(s)) > 0 }
 
-// scan finds the secrets of a text.
-func (r *Redactor) scan(s string) []cut {
+// scan finds the secrets of a text. If a rule fails, all of it counts as one: a
+// text must neither end the process nor pass unread.
+func (r *Redactor) scan(s string) (cuts []cut) {
+	defer func() {
+		if recover() != nil {
+			cuts = []cut{{0, len(s), byFailure, ""}}
+		}
+	}()
 	sc := scanner{s: s, keys: r.keys}
 	sc.scan()
 	for i := range r.patterns {

@@ -211,6 +211,9 @@ const (
 // token returns where the token ends that begins at a word, or 0.
 func token(whole string, from int) (end int, by rule) {
 	s := whole[:min(len(whole), from+maxParts)]
+	if len(s) < from+2 {
+		return 0, 0
+	}
 	for i := range byStart[[2]byte{s[from], s[from+1]}] {
 		f := &byStart[[2]byte{s[from], s[from+1]}][i]
 		if !strings.HasPrefix(s[from:], f.prefix) {
