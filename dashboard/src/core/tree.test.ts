@@ -37,6 +37,13 @@ describe('Tree', () => {
     }
   });
 
+  it('orders a parent by its own beginning, also when its children came first', () => {
+    const later = [...events.slice(0, 2), event(3, 'b', 15, 'root'), event(4, 'a1', 20, 'a')];
+    const want = ['root', ' a', '  a1', ' b'];
+    expect(drawn(grown(later))).toEqual(want);
+    expect(drawn(grown([...later].reverse()))).toEqual(want);
+  });
+
   it('holds a place for a parent that was not seen, and fills it', () => {
     const tree = grown([event(1, 'child', 20, 'late')]);
     expect(drawn(tree)).toEqual(['late?', ' child']);

@@ -115,6 +115,8 @@ export class Tree {
       else this.open.add(held);
       if (was === null || was.parentId !== a.parentId) {
         this.detach(held);
+        // Until now it stood where the first of its children begins.
+        if (was === null) held.key = begins(a);
         this.attach(held, a.parentId);
       }
       this.version++;
