@@ -71,7 +71,7 @@ func (pr *Provider) OpenSpan(t trace.TraceID, s trace.SpanID) (trace.Span, bool)
 		return nil, false
 	}
 	open.found++
-	found := &liveSpan{ReadWriteSpan: open.span, id: id, tracer: &liveTracer{provider: pr}, sole: open.sole}
+	found := &liveSpan{ReadWriteSpan: open.span, id: id, tracer: &liveTracer{provider: pr}, told: !open.sole}
 	runtime.AddCleanup(found, released, abandonment{p: pr.p, id: id})
 	return found, true
 }
@@ -112,7 +112,7 @@ func (t *liveTracer) Start(ctx context.Context, name string, opts ...trace.SpanS
 	if traced { // the SDK put its task there
 		s.ctx = inner
 	}
-	if s.sole = !start.told; s.sole {
+	if s.told = start.told; !s.told {
 		t.provider.p.started(start, start, rw)
 	}
 	start.attrs = nil
@@ -137,8 +137,7 @@ type liveSpan struct {
 	kind     activity.SpanKind
 	linked   bool
 	captured bool // the sampler left the start's attributes here
-	told     bool // the SDK told the Processor
-	sole     bool // it does not; of the span's whole life
+	told     bool // the SDK tells the Processor of its start and its end
 }
 
 var _ trace.Span = (*liveSpan)(nil)
@@ -280,7 +279,7 @@ func (s *liveSpan) End(opts ...trace.SpanEndOption) {
 		}
 	}
 	s.ReadWriteSpan.End(opts...)
-	if s.sole {
+	if !s.told {
 		s.tracer.provider.p.hand(&op{kind: opEnd, id: s.id, at: activity.TimeOf(s.EndTime())}, nil, nil, nil)
 	}
 }

@@ -453,12 +453,13 @@ func (l *Leases) settle(ctx context.Context, activities Activities, sink Sink) e
 	return nil
 }
 
-// todo are the leases, by their names, for which something is to be done.
-type todo struct{ lose, take, align map[string]*lease }
+// verdicts are the leases, by their names, of which something is to be told: that
+// their activities are lost, that they are not, or that their times are shifted.
+type verdicts struct{ lose, take, align map[string]*lease }
 
-// due returns what is to be done, and takes it for done.
-func (l *Leases) due() todo {
-	d := todo{map[string]*lease{}, map[string]*lease{}, map[string]*lease{}}
+// due returns what is to be told, and takes it for told.
+func (l *Leases) due() verdicts {
+	d := verdicts{map[string]*lease{}, map[string]*lease{}, map[string]*lease{}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, le := range l.leases {
@@ -478,7 +479,7 @@ func (l *Leases) due() todo {
 
 // again has what was not done be done later, unless it is settled otherwise by
 // then.
-func (l *Leases) again(d todo) {
+func (l *Leases) again(d verdicts) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id := range d.lose {
